@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs what the tests need into .venv, then runs ruff and the test suite: scripts/test.sh [PYTEST ARGUMENTS]
+# Longer checks run with: scripts/test.sh -m slow
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/install.sh test
+.venv/bin/ruff check .
+exec .venv/bin/python -m pytest "$@"
