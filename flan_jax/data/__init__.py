@@ -1,0 +1,1 @@
+"""From task declarations to batches."""

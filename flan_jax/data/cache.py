@@ -1,0 +1,241 @@
+"""Builds caches: a SeqIO task, declared with us or not, becomes token ids in Arrow files.
+
+    path = cache.build("rte:zero_shot", "train", vocabulary, CacheConfig(512, 128), "cache")
+    path = cache.build_mixture("flan_train", "train", vocabulary, CacheConfig(512, 128), "cache")
+
+The folder of a cache is named after a hash of all that determines its content (data, templates,
+vocabulary, lengths, ...), so that whatever changes gives another cache and a complete one is never
+built twice. A folder appears under its name in one step, when it is complete. The training
+caches of declared tasks hold every template's rendering of each example; the feed takes one an
+epoch.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import rich.console
+import rich.progress
+
+from flan_jax import storage
+from flan_jax.data import seqio_rows, store
+from flan_jax.data.mixture import check_rate
+from flan_jax.data.recipes import Recipe, recipe
+from flan_jax.data.store import CacheError
+from flan_jax.data.tokenisation import CacheConfig, Row, Statistics
+from flan_jax.data.vocabulary import Vocabulary
+
+__all__ = ["CacheConfig", "build", "build_mixture"]
+
+
+def build(
+    name: str,
+    split: str,
+    vocabulary: Vocabulary,
+    config: CacheConfig,
+    cache_dir: str,
+    *,
+    evaluation: bool = False,
+    progress: bool = True,
+) -> str:
+    """Builds the cache of a task and split, unless it is there and complete.
+
+    Args:
+      name: name of a registered SeqIO task, ours or not.
+      split: name of the split.
+      vocabulary: vocabulary of the model.
+      config: lengths and what is kept.
+      cache_dir: folder of all caches, local or remote.
+      evaluation: for SeqIO tasks that are not declared with us: cache what scoring needs.
+      progress: whether to say what is being done.
+
+    Returns:
+      The cache's folder.
+
+    Raises:
+      ValueError: the task, split or vocabulary is wrong.
+      CacheError: no example was left; the reasons are counted.
+      StorageError: the disk is full.
+    """
+    made = recipe(name, split, vocabulary, config, evaluation)
+    root = storage.path(cache_dir)
+    target = root / made.folder
+    if (target / storage.MANIFEST).exists():
+        store.read_manifest(str(target))
+        return str(target)
+    with storage.disk_full_explained(target):
+        if storage.is_remote(cache_dir):
+            with tempfile.TemporaryDirectory() as temporary:
+                _write(made, temporary, progress)
+                storage.upload(temporary, target)
+            return str(target)
+        root.mkdir(parents=True, exist_ok=True)
+        with storage.locked(root, made.folder):
+            # Another process may have built it while this one waited.
+            if not (target / storage.MANIFEST).exists():
+                _write_beside(made, Path(root), progress)
+    return str(target)
+
+
+def _write_beside(made: Recipe, root: Path, progress: bool) -> None:
+    temporary = root / f".{made.folder}.part"
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed build
+    temporary.mkdir()
+    try:
+        _write(made, str(temporary), progress)
+        shutil.rmtree(root / made.folder, ignore_errors=True)  # has no manifest
+        os.rename(temporary, root / made.folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(made: Recipe, folder: str, progress: bool) -> None:
+    start = time.monotonic()
+    size = made.facts["vocabulary"]["size"]
+    columns = store.schema(size, weights=made.weighted, evaluation=made.evaluation)
+    writer = store.CacheWriter(folder, columns)
+    statistics = Statistics()
+    try:
+        for rows in _shown(made, statistics, progress):
+            writer.add(rows)
+        shards = writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    manifest = finish(made, folder, shards, statistics)
+    if progress:
+        seconds = time.monotonic() - start
+        _console().print(f"{_summary(made, manifest)}, {seconds:.1f} s", highlight=False)
+
+
+def finish(made: Recipe, folder: str, shards: list[dict], statistics: Statistics) -> dict:
+    """Writes the manifest of a cache whose files are written.
+
+    Args:
+      made: how it was made.
+      folder: local folder.
+      shards: what the writers returned.
+      statistics: what was counted.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      CacheError: there are no rows.
+    """
+    counts = statistics.as_dict()
+    if not shards:
+        raise CacheError(
+            f"{made.name!r} ({made.split}) gives no examples; left out: "
+            f"{json.dumps(counts['dropped'] | counts['dropped_renderings'])}"
+        )
+    source = made.facts["source"] | {"examples": made.count}
+    facts = made.facts | {"cache": made.folder, "source": source} | counts
+    return store.write_manifest(folder, shards, facts)
+
+
+def _shown(made: Recipe, statistics: Statistics, progress: bool) -> Iterator[list[Row]]:
+    """Yields the rows of each example, behind a progress bar on a terminal."""
+    console = _console()
+    examples = made.rows(statistics, 0, 1)
+    if not (progress and console.is_terminal):
+        yield from examples
+        return
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"cache {made.name} {made.split}", total=made.count)
+        for rows in examples:
+            yield rows
+            bar.update(task, completed=rows[0]["example"] + 1)
+
+
+def _console() -> rich.console.Console:
+    return rich.console.Console(stderr=True, soft_wrap=True)
+
+
+def _summary(made: Recipe, manifest: dict) -> str:
+    notes = [f"{manifest['examples']:,} examples, {manifest['rows']:,} rows"]
+    for name in ("dropped", "dropped_renderings", "truncated", "unknown"):
+        count = sum(entry["count"] for entry in manifest[name].values())
+        if count:
+            notes.append(f"{count:,} {name.replace('_', ' ')}")
+    return f"cached {made.name} {made.split}: {', '.join(notes)}"
+
+
+def build_mixture(
+    name: str,
+    split: str,
+    vocabulary: Vocabulary,
+    config: CacheConfig,
+    cache_dir: str,
+    *,
+    allow_missing: bool = False,
+    progress: bool = True,
+) -> str:
+    """Builds the caches of a mixture's tasks, and the file that `feed.open_mixture` reads.
+
+    Args:
+      name: name of a registered SeqIO mixture, or of a task.
+      split: name of the split.
+      vocabulary: vocabulary of the model.
+      config: lengths and what is kept.
+      cache_dir: folder of all caches, local or remote.
+      allow_missing: whether tasks that cannot be cached are left out, and said, rather than an
+        error after all were tried.
+      progress: whether to say what is being done.
+
+    Returns:
+      The mixture's file, `<cache_dir>/<name>-<split>.json`.
+
+    Raises:
+      CacheError: tasks cannot be cached (all are named), or none is left.
+      ValueError: the mixture is unknown or empty, or a rate is no positive number.
+    """
+    tasks = seqio_rows.members(name)
+    if not allow_missing:
+        for task, rate in seqio_rows.rates(name, ()).items():
+            if not isinstance(rate, Exception):
+                check_rate(name, task, rate)
+    folders, failures = {}, {}
+    for task in tasks:
+        try:
+            folders[task] = build(task, split, vocabulary, config, cache_dir, progress=progress)
+        except (MemoryError, storage.StorageError):
+            raise  # the machine's trouble, not the data set's
+        except Exception as error:
+            failures[task] = error
+    members = []
+    for task, rate in seqio_rows.rates(name, failures).items():
+        try:
+            if isinstance(rate, Exception):
+                raise rate
+            check_rate(name, task, rate)
+            cache = storage.path(folders[task]).name
+            members.append({"task": task, "cache": cache, "rate": rate})
+        except Exception as error:
+            failures[task] = error
+    _report(name, len(tasks), failures, allow_missing and members)
+    target = storage.path(cache_dir) / f"{re.sub(r'[^A-Za-z0-9_.-]', '.', name)}-{split}.json"
+    text = json.dumps({"name": name, "split": split, "members": members}, indent=1)
+    storage.write_atomically(target, text.encode())
+    return str(target)
+
+
+def _report(name: str, count: int, failures: dict[str, Exception], go_on: bool) -> None:
+    if not failures:
+        return
+    lines = [f"  {task}: {type(error).__name__}: {error}" for task, error in failures.items()]
+    summary = f"{len(failures)} of {count} tasks of mixture {name!r} cannot be cached"
+    if not go_on:
+        raise CacheError("\n".join([f"{summary}:", *lines]))
+    _console().print("\n".join([f"{summary} and are left out:", *lines]), markup=False)

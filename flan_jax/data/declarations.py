@@ -1,0 +1,391 @@
+"""Declarations: what a task file says about a data set, checked as it is said.
+
+A declaration is plain data and one function from a raw row to the fields that templates name:
+
+    from flan_jax.data.declarations import task
+    from flan_jax.data.sources import jsonl
+    from flan_jax.data.templates import Template
+
+    @task(
+        "rte",
+        cluster="nli",
+        source=jsonl("rte", splits={"train": "train", "validation": "test"}),
+        metrics=("accuracy",),
+        templates=(Template("{premise}\\nDoes it follow that {hypothesis}"),),
+        example={"premise": "It rains.", "hypothesis": "it is wet?", "label": 0},
+    )
+    def rte(row):
+        options = ["yes", "no"]
+        return {"premise": row["premise"], "hypothesis": row["hypothesis"],
+                "options": options, "answer": options[row["label"]]}
+
+Declaring registers nothing; `flan_jax.data.registry.register_collection` does that.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flan_jax.data.sources import Source
+from flan_jax.data.templates import FewShot, Template, slots
+
+Row = Mapping[str, Any]
+Fields = dict[str, Any]
+Segments = list[tuple[str, float]]
+
+RANK_METRICS = ("accuracy",)
+GENERATION_METRICS = ("exact_match", "token_f1", "rouge_l", "bleu")
+OBJECTIVES = ("prefix_lm", "span_corruption", "causal_lm")
+
+_NAME = re.compile(r"^\w+$")
+# The cache stores the template's index in 16 bits.
+_MAX_TEMPLATES = 2**15 - 1
+
+
+class DeclarationError(ValueError):
+    """A declaration that cannot work; the message names the task and the remedy."""
+
+
+class RowError(ValueError):
+    """A row that cannot be rendered; the message is the reason under which it is counted."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row after the row function, checked: what any template is filled with.
+
+    Attributes:
+      fields: a value for each slot, without `answer` and `options`.
+      options: answers to choose from; empty for tasks without options.
+      answer: index of the right option; -1 for tasks without options.
+      references: right answers, the first of which is the training target.
+    """
+
+    fields: Fields
+    options: tuple[str, ...]
+    answer: int
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TaskDeclaration:
+    """A data set, its templates and how it is scored; made by `task`.
+
+    Attributes:
+      name: unique name, of letters, digits and underscores.
+      cluster: the task cluster that is held out as one.
+      source: where raw rows come from.
+      templates: the ways to put an example into words.
+      row: function from a raw row to fields, or None to leave the row out.
+      example: a raw row on which the declaration is checked.
+      metrics: names from `RANK_METRICS` and `GENERATION_METRICS`.
+      few_shot: how few-shot prompts are made; None takes the collection's setting.
+      shuffle_options: whether options are shown in seeded random order.
+      has_options: whether examples have options to choose from.
+    """
+
+    name: str
+    cluster: str
+    source: Source
+    templates: tuple[Template, ...]
+    row: Callable[[Row], Fields | None]
+    example: Row
+    metrics: tuple[str, ...]
+    few_shot: FewShot | None
+    shuffle_options: bool
+    has_options: bool
+
+    def __call__(self, row: Row) -> Fields | None:
+        """Runs the row function, as if it had not been decorated."""
+        return self.row(row)
+
+
+@dataclass(frozen=True)
+class DocumentsDeclaration:
+    """Raw text to pretrain on; made by `documents`.
+
+    Attributes:
+      name: unique name, of letters, digits and underscores.
+      source: where raw rows come from.
+      row: function from a raw row to a text, to `(text, loss weight)` segments, or None.
+      example: a raw row on which the declaration is checked.
+      objectives: names from `OBJECTIVES`.
+    """
+
+    name: str
+    source: Source
+    row: Callable[[Row], str | Segments | None]
+    example: Row
+    objectives: tuple[str, ...]
+
+    def __call__(self, row: Row) -> str | Segments | None:
+        """Runs the row function, as if it had not been decorated."""
+        return self.row(row)
+
+
+Declaration = TaskDeclaration | DocumentsDeclaration
+
+
+def task(
+    name: str,
+    *,
+    cluster: str,
+    source: Source,
+    templates: Sequence[Template],
+    example: Row,
+    metrics: Sequence[str] = (),
+    few_shot: FewShot | None = None,
+    shuffle_options: bool = False,
+) -> Callable[[Callable[[Row], Fields | None]], TaskDeclaration]:
+    """Declares a templated task; decorates its row function.
+
+    The row function gives a dict with a value for each slot that the templates name, `answer` (a
+    text, or a list of texts all of which are right) and, for choices, `options` (a list of texts).
+    None leaves the row out.
+
+    Args:
+      name: unique name, of letters, digits and underscores.
+      cluster: name of the task cluster.
+      source: where raw rows come from; see `flan_jax.data.sources`.
+      templates: one or more ways to put an example into words; ten is usual.
+      example: a raw row on which the declaration is checked, so that no data need be read.
+      metrics: how it is scored; empty means accuracy with options and exact match without.
+      few_shot: how few-shot prompts are made; None takes the collection's setting.
+      shuffle_options: shows the options in seeded random order.
+
+    Returns:
+      A decorator that gives a `TaskDeclaration`.
+
+    Raises:
+      DeclarationError: if the parts do not fit; the message names the task and the remedy.
+    """
+
+    def decorate(row: Callable[[Row], Fields | None]) -> TaskDeclaration:
+        _check_name("task", name)
+        _check_name("cluster", cluster, f"task {name!r}: ")
+        _check_templates(name, templates)
+        checked = _check_example(name, row, example)
+        _check_slots(name, templates, checked)
+        has_options = bool(checked.options)
+        chosen = tuple(metrics) or (("accuracy",) if has_options else ("exact_match",))
+        _check_metrics(name, chosen, has_options)
+        return TaskDeclaration(
+            name=name,
+            cluster=cluster,
+            source=source,
+            templates=tuple(templates),
+            row=row,
+            example=example,
+            metrics=chosen,
+            few_shot=few_shot,
+            shuffle_options=shuffle_options,
+            has_options=has_options,
+        )
+
+    return decorate
+
+
+def documents(
+    name: str,
+    *,
+    source: Source,
+    example: Row,
+    objectives: Sequence[str] = OBJECTIVES,
+) -> Callable[[Callable[[Row], str | Segments | None]], DocumentsDeclaration]:
+    """Declares raw documents to pretrain on; decorates their row function.
+
+    The row function gives the text of a document, or a list of `(text, weight)` segments whose
+    tokens count with that weight in the loss. Segments are tokenised one by one, so they should
+    end between words. None leaves the row out.
+
+    Args:
+      name: unique name, of letters, digits and underscores.
+      source: where raw rows come from.
+      example: a raw row on which the declaration is checked.
+      objectives: the pretraining objectives to register it under.
+
+    Returns:
+      A decorator that gives a `DocumentsDeclaration`.
+
+    Raises:
+      DeclarationError: if the parts do not fit; the message names the documents and the remedy.
+    """
+
+    def decorate(row: Callable[[Row], str | Segments | None]) -> DocumentsDeclaration:
+        _check_name("documents", name)
+        for objective in objectives:
+            _check_known(f"documents {name!r}: objective", objective, OBJECTIVES)
+        try:
+            document = row(example)
+            if document is None:
+                raise RowError("filtered")
+            check_document(document)
+        except Exception as error:
+            raise DeclarationError(
+                f"documents {name!r}: the row function fails on the declared example "
+                f"({type(error).__name__}: {error}); mend the function or the example"
+            ) from error
+        return DocumentsDeclaration(name, source, row, example, tuple(objectives))
+
+    return decorate
+
+
+def check_fields(fields: Fields, required: Iterable[str] = ()) -> Example:
+    """Checks what a row function gave and sorts it into an `Example`.
+
+    Args:
+      fields: what the row function gave.
+      required: names of fields that must be there, `options` perhaps among them.
+
+    Returns:
+      The checked example.
+
+    Raises:
+      RowError: if the answer is missing, empty, no text or not among the options, if the options
+        are fewer than two or repeat, or if a required field is missing or None.
+    """
+    fields = dict(fields)
+    for name in ("answer", *required):
+        if fields.get(name) is None:
+            raise RowError(f"missing field {name!r}")
+    references = _references(fields.pop("answer"))
+    options = fields.pop("options", None)
+    if options is None:
+        return Example(fields, (), -1, references)
+    options = tuple(options)
+    if len(options) < 2 or len(set(options)) < len(options):
+        raise RowError("fewer than two options, or the same option twice")
+    if not all(isinstance(option, str) and option.strip() for option in options):
+        raise RowError("empty option")
+    if references[0] not in options:
+        raise RowError("answer not among options")
+    return Example(fields, options, options.index(references[0]), references)
+
+
+def _references(answer: Any) -> tuple[str, ...]:
+    answers = [answer] if isinstance(answer, str) else answer
+    if not isinstance(answers, list | tuple) or not all(isinstance(text, str) for text in answers):
+        raise RowError("answer is not text")
+    answers = [text for text in answers if text.strip()]
+    if not answers:
+        raise RowError("empty answer")
+    return tuple(answers)
+
+
+def check_document(document: str | Segments) -> None:
+    """Checks what the row function of documents gave.
+
+    Args:
+      document: a text or `(text, weight)` segments.
+
+    Raises:
+      RowError: if there is no text, or a weight is negative or not finite.
+    """
+    if isinstance(document, str):
+        segments = [(document, 1.0)]
+    else:
+        segments = [(text, float(weight)) for text, weight in document]
+    if not any(text.strip() for text, _ in segments):
+        raise RowError("empty document")
+    # A comparison with NaN is false, so this turns it away too.
+    if not all(0 <= weight < float("inf") for _, weight in segments):
+        raise RowError("loss weight negative or not finite")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Ends a clause of an error message: `; did you mean 'rte'?` or, with no near name, `.`."""
+    near = difflib.get_close_matches(name, list(known), n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+
+
+def _check_name(kind: str, name: str, where: str = "") -> None:
+    if not _NAME.match(name):
+        raise DeclarationError(
+            f"{where}{kind} name {name!r} may hold letters, digits and underscores only "
+            "(':' and '.' are kept for SeqIO's names of its variants)"
+        )
+
+
+def _check_known(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise DeclarationError(
+            f"{what} {name!r} is unknown{suggest(name, known)} Known: {', '.join(known)}"
+        )
+
+
+def _check_templates(name: str, templates: Sequence[Template]) -> None:
+    if not 1 <= len(templates) <= _MAX_TEMPLATES:
+        raise DeclarationError(
+            f"task {name!r}: {len(templates)} templates given; give 1 to {_MAX_TEMPLATES}"
+        )
+    texts, names = {}, {}
+    for index, template in enumerate(templates):
+        text = (template.inputs, template.targets)
+        if text in texts:
+            raise DeclarationError(
+                f"task {name!r}: templates {texts[text]} and {index} are the same; remove one"
+            )
+        if template.name and template.name in names:
+            raise DeclarationError(
+                f"task {name!r}: templates {names[template.name]} and {index} are both named "
+                f"{template.name!r}; rename one"
+            )
+        texts[text] = names[template.name] = index
+        try:
+            slots(template.inputs), slots(template.targets)
+        except ValueError as error:
+            raise DeclarationError(f"task {name!r}: template {index}: {error}") from error
+    if all(template.turned_around for template in templates):
+        raise DeclarationError(
+            f"task {name!r}: no template has {{answer}} in its targets, so none can be evaluated; "
+            "add one"
+        )
+
+
+def _check_example(name: str, row: Callable[[Row], Fields | None], example: Row) -> Example:
+    try:
+        fields = row(example)
+        if fields is None:
+            raise RowError("filtered")
+        return check_fields(fields)
+    except Exception as error:
+        raise DeclarationError(
+            f"task {name!r}: the row function fails on the declared example "
+            f"({type(error).__name__}: {error}); mend the function or the example"
+        ) from error
+
+
+def _check_slots(name: str, templates: Sequence[Template], example: Example) -> None:
+    known = [name for name, value in example.fields.items() if value is not None]
+    known += ["answer", "options"] if example.options else ["answer"]
+    for index, template in enumerate(templates):
+        used = (*slots(template.inputs), *slots(template.targets))
+        for slot in used:
+            if slot not in known:
+                raise DeclarationError(
+                    f"task {name!r}: template {index} names the field {{{slot}}}, which the row "
+                    f"function does not give{suggest(slot, known)} It gives: {', '.join(known)}"
+                )
+        if "answer" in slots(template.inputs) and not template.turned_around:
+            raise DeclarationError(
+                f"task {name!r}: template {index} has {{answer}} in both inputs and targets, which "
+                "gives the answer away; remove it from the inputs"
+            )
+        if "options" in slots(template.targets):
+            raise DeclarationError(
+                f"task {name!r}: template {index} has {{options}} in its targets; put it in the "
+                "inputs"
+            )
+
+
+def _check_metrics(name: str, metrics: Sequence[str], has_options: bool) -> None:
+    for metric in metrics:
+        _check_known(f"task {name!r}: metric", metric, RANK_METRICS + GENERATION_METRICS)
+        if metric in RANK_METRICS and not has_options:
+            raise DeclarationError(
+                f"task {name!r}: metric {metric!r} is rank classification and needs options; give "
+                "'options' in the row function, or use a metric of generation: "
+                + ", ".join(GENERATION_METRICS)
+            )

@@ -1,0 +1,163 @@
+"""Prepares what training and scoring read: registers a collection, builds caches, lists them.
+
+The list is `<cache_dir>/<collection>.json`:
+
+    {"mixtures": {"mini_train": "<path>", ...},
+     "evaluation": {"zero_shot": ["<cache>", ...], ...}}
+
+Configurations are built on hosts without TensorFlow and SeqIO too, so `prepare` imports them.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flan_jax import storage
+from flan_jax.data import forms
+from flan_jax.data.tokenisation import CacheConfig
+from flan_jax.data.variants import Variant
+from flan_jax.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class CacheRun:
+    """Which caches to build, the root of the configuration of `scripts/cache.py`.
+
+    Attributes:
+      collection: name that `module` registers.
+      cache_dir: folder of all caches, local or remote.
+      tokens: lengths, and what is kept.
+      mixtures: SeqIO mixtures (or tasks) to train on.
+      scored_clusters: clusters to score.
+      scored_forms: prompt forms to score them in; a task without options has no form without.
+      scored_splits: the split that is scored is the first of these that a task has.
+      data_dir: folder of the data sets; None where the collection needs none.
+      vocabulary: path of a SentencePiece model; None for the collection's own.
+      extra_ids: sentinels after the pieces of `vocabulary`.
+      module: Python module whose `register(collection, data_dir, vocabulary)` registers it.
+      allow_missing: leave out, and say so, tasks that cannot be cached.
+    """
+
+    collection: str
+    cache_dir: str
+    tokens: CacheConfig
+    mixtures: tuple[str, ...] = ()
+    scored_clusters: tuple[str, ...] = ()
+    scored_forms: tuple[str, ...] = ("zero_shot",)
+    scored_splits: tuple[str, ...] = ("test", "validation")
+    data_dir: str | None = None
+    vocabulary: str | None = None
+    extra_ids: int = 100
+    module: str = "tasks"
+    allow_missing: bool = False
+
+
+def prepare(run: CacheRun) -> dict[str, Any]:
+    """Builds the caches that are not there yet.
+
+    Args:
+      run: which caches.
+
+    Returns:
+      The content of `<cache_dir>/<collection>.json`.
+
+    Raises:
+      ValueError: an unknown collection, mixture, cluster or form.
+      CacheError: data sets cannot be cached; all are named.
+    """
+    vocabulary = Vocabulary(run.vocabulary, run.extra_ids) if run.vocabulary else None
+    importlib.import_module(run.module).register(
+        run.collection, data_dir=run.data_dir, vocabulary=vocabulary
+    )
+    mixtures = {name: _build_mixture(run, name) for name in run.mixtures}
+    evaluation = {
+        form: [_build_scored(run, one) for one in _scored(run, form)] for form in run.scored_forms
+    }
+    content = {"mixtures": mixtures, "evaluation": evaluation}
+    target = storage.path(run.cache_dir) / f"{run.collection}.json"
+    storage.write_atomically(target, json.dumps(_merged(target, content), indent=1).encode())
+    return content
+
+
+def _build_mixture(run: CacheRun, name: str) -> str:
+    import seqio
+
+    from flan_jax.data import cache
+    from flan_jax.data.seqio_adapter import vocabulary_of
+
+    return cache.build_mixture(
+        name,
+        "train",
+        vocabulary_of(seqio.get_mixture_or_task(name).output_features["targets"].vocabulary),
+        run.tokens,
+        run.cache_dir,
+        allow_missing=run.allow_missing,
+    )
+
+
+def _build_scored(run: CacheRun, scored: Variant) -> str:
+    from flan_jax.data import cache
+
+    split = next((split for split in run.scored_splits if split in scored.splits), None)
+    if split is None:
+        raise ValueError(
+            f"{scored.name!r} has none of the splits {', '.join(run.scored_splits)} to score; it "
+            f"has {', '.join(scored.splits)}: set CacheRun.scored_splits"
+        )
+    return cache.build(scored.name, split, scored.vocabulary, run.tokens, run.cache_dir)
+
+
+def _scored(run: CacheRun, form: str) -> Iterable[Variant]:
+    """The tasks of the scored clusters in one form, ranked where they have options."""
+    from flan_jax.data import registry
+
+    table = registry.clusters(run.collection)
+    for cluster in run.scored_clusters:
+        if cluster not in table:
+            raise ValueError(
+                f"collection {run.collection!r} has no cluster {cluster!r}; it has "
+                f"{', '.join(table)}"
+            )
+        for name in table[cluster]:
+            found = (registry.variant(f"{name}:{form}:{how}") for how in (forms.RANK, forms.GENERATE))
+            one = next((variant for variant in found if variant), None)
+            if one:
+                yield one
+
+
+def _merged(target: storage.AnyPath, content: dict[str, Any]) -> dict[str, Any]:
+    """Adds to what an earlier run listed."""
+    before = json.loads(target.read_text()) if target.exists() else {}
+    return {key: {**before.get(key, {}), **value} for key, value in content.items()}
+
+
+def main() -> None:
+    """Prepares the `CacheRun` that stands as JSON on standard input."""
+    fields = json.load(sys.stdin)
+    tokens = CacheConfig(**fields.pop("tokens"))
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    prepare(CacheRun(tokens=tokens, **{**fields, **lists}))
+
+
+def prepare_in_subprocess(run: CacheRun) -> dict[str, Any]:
+    """As `prepare`, in a process of its own: TensorFlow's threads end with it.
+
+    Raises:
+      RuntimeError: the process failed; it has printed why.
+    """
+    command = [sys.executable, "-m", "flan_jax.data.preparation"]
+    done = subprocess.run(command, input=json.dumps(asdict(run)), text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(
+            f"the caches of collection {run.collection!r} could not be built (see above; exit code "
+            f"{done.returncode}); what is complete is kept, and the same command goes on"
+        )
+    return json.loads((storage.path(run.cache_dir) / f"{run.collection}.json").read_text())
+
+
+if __name__ == "__main__":
+    main()

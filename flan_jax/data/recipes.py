@@ -1,0 +1,208 @@
+"""Recipes: how the cache of a task is made, and what identifies it.
+
+A task that is declared with us is rendered and tokenised here, all its templates; any other SeqIO
+task is read through SeqIO.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from flan_jax.data import objectives, registry, seqio_rows, store
+from flan_jax.data.declarations import DocumentsDeclaration
+from flan_jax.data.rendering import Drops
+from flan_jax.data.tokenisation import CacheConfig, Row, Statistics, Tokeniser
+from flan_jax.data.variants import Variant
+from flan_jax.data.vocabulary import Vocabulary
+
+
+class Recipe(NamedTuple):
+    """How the cache of one task and split is made.
+
+    Attributes:
+      name: SeqIO name of the task.
+      split: name of the split.
+      fingerprint: digest of all that determines the rows.
+      facts: what the manifest says beside the counts.
+      weighted: whether rows hold weights.
+      evaluation: whether rows hold what scoring needs.
+      count: number of examples in the source, or None if unknown.
+      rows: function of `Statistics`, a part and the number of parts that gives an iterator over
+        examples, the rows of each. Part i of n holds the examples i, i + n, ...
+    """
+
+    name: str
+    split: str
+    fingerprint: str
+    facts: dict[str, Any]
+    weighted: bool
+    evaluation: bool
+    count: int | None
+    rows: Callable[[Statistics, int, int], Iterator[list[Row]]]
+
+    @property
+    def folder(self) -> str:
+        """Name of the cache's folder."""
+        name = re.sub(r"[^\w.-]", ".", self.name)
+        return f"{name}-{self.split}-{self.fingerprint[:12]}"
+
+
+def recipe(
+    name: str, split: str, vocabulary: Vocabulary, config: CacheConfig, evaluation: bool = False
+) -> Recipe:
+    """Finds out how the cache of a task is made; reads the source only to fingerprint it.
+
+    Args:
+      name: name of a registered SeqIO task.
+      split: name of the split.
+      vocabulary: vocabulary of the model.
+      config: lengths and what is kept.
+      evaluation: for SeqIO tasks that are not declared with us: cache what scoring needs. A
+        declared task says so by its name (`:rank`, `:generate`).
+
+    Raises:
+      ValueError: the task or split is unknown, or it is tokenised with another vocabulary.
+    """
+    variant = registry.variant(name)
+    if variant is None:
+        return _seqio_recipe(name, split, vocabulary, config, evaluation)
+    _check_vocabulary(name, variant.vocabulary.digest, vocabulary)
+    facts = _declared_facts(variant, config) | _common_facts(vocabulary, config)
+    fingerprint = variant.fingerprint(split, config.seed, config.inputs_length)
+    facts["source"] = {"version": variant.declaration.source.version, "fingerprint": fingerprint}
+    is_documents = isinstance(variant.declaration, DocumentsDeclaration)
+    weighted = is_documents and not isinstance(
+        variant.declaration(variant.declaration.example), str
+    )
+
+    def rows(statistics: Statistics, part: int, parts: int) -> Iterator[list[Row]]:
+        declaration = variant.declaration
+        tokeniser = Tokeniser(
+            vocabulary,
+            config,
+            bool(variant.form.evaluation),
+            lambda index: declaration.source.locate(split, index, variant.data_dir),
+            statistics,
+        )
+        # Every part reads the whole source; what that drops is counted by the first.
+        drops = Drops() if part else statistics.dropped
+        groups = variant.grouped(split, config.seed, drops, config.inputs_length)
+        groups = itertools.islice(groups, part, None, parts)
+        if is_documents:
+            return tokeniser.documents(groups, variant.form.objective, weighted)
+        return tokeniser.examples(groups)
+
+    return Recipe(
+        name=name,
+        split=split,
+        fingerprint=_identity(name, split, facts),
+        facts=facts | {"name": name, "split": split},
+        weighted=weighted,
+        evaluation=bool(variant.form.evaluation),
+        count=variant.num_examples(split),
+        rows=rows,
+    )
+
+
+def _common_facts(vocabulary: Vocabulary, config: CacheConfig) -> dict[str, Any]:
+    return {
+        "vocabulary": {
+            "digest": vocabulary.digest,
+            "size": vocabulary.size,
+            "sentinels": vocabulary.extra_ids,
+            "path": vocabulary.path,
+        },
+        "lengths": [config.inputs_length, config.targets_length],
+        "renderings": config.renderings,
+        "join_documents": config.join_documents,
+        "seed": config.seed,
+    }
+
+
+def _declared_facts(variant: Variant, config: CacheConfig) -> dict[str, Any]:
+    declaration, form = variant.declaration, variant.form
+    facts = {
+        "task": declaration.name,
+        "cluster": getattr(declaration, "cluster", "documents"),
+        "metrics": list(getattr(declaration, "metrics", ())),
+        "has_options": getattr(declaration, "has_options", False),
+        "form": {
+            "few_shot": form.few_shot,
+            "with_options": form.with_options,
+            "evaluation": form.evaluation,
+        },
+        "objective": form.objective or None,
+        "templates": [
+            {"name": template.name, "inputs": template.inputs, "targets": template.targets}
+            for template in getattr(declaration, "templates", ())
+        ],
+    }
+    facts["num_templates"] = len(facts["templates"])
+    facts["templates_digest"] = _digest(facts["templates"])
+    if form.objective:
+        facts["chunk_length"] = objectives.chunk_length(
+            form.objective, config.inputs_length, config.targets_length
+        )
+    return facts
+
+
+def _seqio_recipe(name, split, vocabulary, config, evaluation) -> Recipe:
+    task = seqio_rows.find(name, split)
+    _check_vocabulary(name, seqio_rows.vocabulary_digest(task), vocabulary)
+    facts = _common_facts(vocabulary, config) | {
+        "task": name,
+        "cluster": name,
+        "has_options": False,
+        "form": {"few_shot": False, "with_options": True, "evaluation": ""},
+        "objective": None,
+        "templates": [],
+        "num_templates": 1,
+        "templates_digest": "",
+        "metrics": ["exact_match"],
+    }
+    fingerprint = seqio_rows.fingerprint(task, split, config)
+    facts["source"] = {"version": seqio_rows.version(task), "fingerprint": fingerprint}
+    if evaluation:
+        facts["has_options"] = seqio_rows.has_options(task, split, config)
+        kind = "rank" if facts["has_options"] else "generate"
+        facts["form"] = facts["form"] | {"evaluation": kind}
+        facts["metrics"] = ["accuracy"] if facts["has_options"] else ["exact_match"]
+
+    def rows(statistics: Statistics, part: int, parts: int) -> Iterator[list[Row]]:
+        tokeniser = Tokeniser(
+            vocabulary, config, evaluation, lambda index: f"{name} {split}:{index}", statistics
+        )
+        return seqio_rows.examples(task, split, tokeniser, part, parts)
+
+    return Recipe(
+        name=name,
+        split=split,
+        fingerprint=_identity(name, split, facts),
+        facts=facts | {"name": name, "split": split},
+        weighted=False,
+        evaluation=evaluation,
+        count=task.num_input_examples(split),
+        rows=rows,
+    )
+
+
+def _check_vocabulary(name: str, digest: str, vocabulary: Vocabulary) -> None:
+    if digest != vocabulary.digest:
+        raise ValueError(
+            f"task {name!r} is registered with another vocabulary (digest {digest[:12]}) than "
+            f"{vocabulary.path} (digest {vocabulary.digest[:12]}); register it with the "
+            "vocabulary of the model"
+        )
+
+
+def _identity(name: str, split: str, facts: dict[str, Any]) -> str:
+    # The same vocabulary may lie at another path.
+    return _digest(name, split, facts | {"vocabulary": facts["vocabulary"]["digest"]})
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps([store.FORMAT_VERSION, *parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

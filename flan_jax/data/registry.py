@@ -1,0 +1,293 @@
+"""Registration: declared collections become SeqIO tasks and mixtures.
+
+SeqIO's registries are the only state; what is here reads them and adds to them. Any other SeqIO
+task or mixture can stand beside ours in a mixture. Nothing is registered on import, and registering
+reads no data.
+
+    register_collection("mini", declarations, vocabulary=Vocabulary("mini.model"))
+    add_mixture("mini_train", training_members("mini"))
+    without_clusters("mini", "nli", overlaps={"nli": ("paraphrase",)})     # mini_without_nli
+    seqio.get_mixture_or_task("mini_train").get_dataset(...)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import seqio
+
+from flan_jax.data.declarations import (
+    Declaration,
+    DeclarationError,
+    TaskDeclaration,
+    documents,
+    suggest,
+    task,
+)
+from flan_jax.data.forms import Form, forms
+from flan_jax.data.rendering import Drops, Rendered
+from flan_jax.data.seqio_adapter import DeclaredSource, add_task
+from flan_jax.data.seqio_mixtures import FLAN_CAP, MixtureError, add_mixture, mixture_rates
+from flan_jax.data.templates import FewShot
+from flan_jax.data.variants import TRAIN, Variant
+from flan_jax.data.vocabulary import Vocabulary
+
+__all__ = [
+    "add_mixture",
+    "clusters",
+    "documents",
+    "lookup",
+    "mixture_rates",
+    "register_collection",
+    "renderings",
+    "task",
+    "training_members",
+    "variant",
+    "without_clusters",
+]
+
+
+def register_collection(
+    collection: str,
+    declarations: Sequence[Declaration],
+    *,
+    vocabulary: Vocabulary,
+    data_dir: str | None = None,
+    few_shot: FewShot | None = None,
+) -> tuple[str, ...]:
+    """Registers all forms of declared tasks and documents with SeqIO.
+
+    Registering the same again does nothing.
+
+    Args:
+      collection: name of the collection.
+      declarations: tasks and documents.
+      vocabulary: what they are tokenised with.
+      data_dir: folder of the data files; None if no source needs one.
+      few_shot: how few-shot prompts are made, for tasks that do not say so themselves.
+
+    Returns:
+      The names of the SeqIO tasks.
+
+    Raises:
+      DeclarationError: if two declarations share a name, or a name is registered with other
+        settings; then nothing is registered.
+    """
+    names = [declaration.name for declaration in declarations]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DeclarationError(
+            f"collection {collection!r}: {', '.join(map(repr, twice))} declared more than once; "
+            "rename all but one"
+        )
+    wanted = [
+        Variant(
+            collection,
+            declaration,
+            form,
+            vocabulary,
+            None if data_dir is None else str(data_dir),
+            getattr(declaration, "few_shot", None) or few_shot or FewShot(),
+        )
+        for declaration in declarations
+        for form in forms(declaration)
+    ]
+    new = [one for one in wanted if not _is_registered(one)]
+    for one in new:
+        add_task(one)
+    return tuple(one.name for one in wanted)
+
+
+def variant(name: str) -> Variant | None:
+    """Finds what a SeqIO name stands for.
+
+    Args:
+      name: name of a SeqIO task.
+
+    Returns:
+      The variant with its declaration, form, vocabulary and folder; None for SeqIO tasks that are
+      not declared with us and for names that are not registered.
+    """
+    if name not in seqio.TaskRegistry.names():
+        return None
+    source = seqio.TaskRegistry.get(name).source
+    return source.variant if isinstance(source, DeclaredSource) else None
+
+
+def lookup(name: str) -> tuple[Declaration, Form] | None:
+    """Finds the declaration and the form behind a SeqIO name; None if it is none of ours."""
+    found = variant(name)
+    return (found.declaration, found.form) if found else None
+
+
+def renderings(
+    name: str,
+    split: str,
+    seed: int = 0,
+    drops: Drops | None = None,
+    inputs_length: int | None = None,
+) -> Iterator[Rendered]:
+    """Renders a split of a registered task in plain Python.
+
+    Args:
+      name: SeqIO name of a declared task, for example `rte:zero_shot:rank`.
+      split: name of a split.
+      seed: seed of option order and exemplars.
+      drops: counts rows that are left out.
+      inputs_length: tokens that the inputs may have, end of sequence included; few-shot prompts
+        take fewer exemplars rather than be cut.
+
+    Yields:
+      All templates of an example, one behind the other, in the order of the source. (The feed
+      takes one of them an epoch.)
+
+    Raises:
+      ValueError: if the name is not that of a declared task, or the split is unknown.
+    """
+    found = variant(name)
+    if found is None:
+        known = [one.name for one in _variants()]
+        raise ValueError(
+            f"{name!r} is no registered declaration{suggest(name, known)} Register its collection "
+            "first"
+        )
+    drops = Drops() if drops is None else drops
+    for group in found.grouped(split, seed, drops, inputs_length):
+        yield from group
+
+
+def clusters(collection: str) -> dict[str, tuple[str, ...]]:
+    """Gives the cluster table of a collection.
+
+    Args:
+      collection: name of a registered collection.
+
+    Returns:
+      Names of the declared tasks by cluster, in the order of registration.
+
+    Raises:
+      ValueError: if there is no such collection.
+    """
+    table: dict[str, dict[str, None]] = {}
+    for declaration in _tasks(collection):
+        table.setdefault(declaration.cluster, {})[declaration.name] = None
+    return {cluster: tuple(names) for cluster, names in table.items()}
+
+
+def training_members(
+    collection: str, *, without: Sequence[str] = (), forms: Sequence[str] = ("zero_shot",)
+) -> tuple[str, ...]:
+    """Lists the SeqIO tasks to train on: those of tasks with a training split.
+
+    Args:
+      collection: name of a registered collection.
+      without: clusters to leave out.
+      forms: names of training forms; a task that lacks a form (no options) is left out of it.
+
+    Returns:
+      Names of SeqIO tasks, in the order of registration.
+
+    Raises:
+      ValueError: if the collection, a cluster or a form is unknown.
+    """
+    table = clusters(collection)
+    for cluster in without:
+        if cluster not in table:
+            raise ValueError(
+                f"collection {collection!r} has no cluster {cluster!r}{suggest(cluster, table)} It "
+                f"has: {', '.join(table)}"
+            )
+    known = {one.form.name for one in _variants(collection) if not one.form.evaluation}
+    for form in forms:
+        if form not in known:
+            raise ValueError(
+                f"collection {collection!r} has no training form {form!r}{suggest(form, known)} It "
+                f"has: {', '.join(sorted(known))}"
+            )
+    return tuple(
+        one.name
+        for one in _variants(collection)
+        if isinstance(one.declaration, TaskDeclaration)
+        and one.form.name in forms
+        and one.declaration.cluster not in without
+        and TRAIN in one.splits
+    )
+
+
+def without_clusters(
+    collection: str,
+    held_out: str | Sequence[str],
+    *,
+    overlaps: Mapping[str, Sequence[str]] | None = None,
+    name: str | None = None,
+    forms: Sequence[str] = ("zero_shot",),
+    cap: int | None = FLAN_CAP,
+) -> seqio.Mixture:
+    """Registers the training mixture that leaves out clusters to be scored.
+
+    Args:
+      collection: name of a registered collection.
+      held_out: the cluster or clusters to be scored.
+      overlaps: for a cluster that is scored, the clusters to leave out as well (Wei et al., 2021,
+        section 2.2, leave paraphrase out when they score NLI, and the other way round).
+      name: name of the mixture; None means `<collection>_without_<clusters>`.
+      forms: names of training forms.
+      cap: as for `add_mixture`.
+
+    Returns:
+      The mixture.
+
+    Raises:
+      ValueError: if a cluster is unknown, nothing is left, or a task that is left out reads the
+        data of one that is not.
+    """
+    held_out = (held_out,) if isinstance(held_out, str) else tuple(held_out)
+    beside = [other for cluster in held_out for other in (overlaps or {}).get(cluster, ())]
+    without = tuple(dict.fromkeys([*held_out, *beside]))
+    members = training_members(collection, without=without, forms=forms)
+    left_out = [one for one in _tasks(collection) if one.cluster in without]
+    trained = {variant(member).declaration.name: variant(member) for member in members}
+    for one in trained.values():
+        for other in left_out:
+            if one.declaration.source.identity == other.source.identity:
+                raise MixtureError(
+                    f"held-out task {other.name!r} (cluster {other.cluster!r}) reads the data of "
+                    f"trained task {one.declaration.name!r} (cluster {one.declaration.cluster!r}); "
+                    f"leave that cluster out too: overlaps={{...: ({one.declaration.cluster!r},)}}"
+                )
+    return add_mixture(name or f"{collection}_without_{'_'.join(held_out)}", members, cap=cap)
+
+
+def _is_registered(wanted: Variant) -> bool:
+    if wanted.name not in seqio.TaskRegistry.names():
+        return False
+    existing = variant(wanted.name)
+    if existing == wanted:
+        return True
+    owner = f"collection {existing.collection!r}" if existing else "a plain SeqIO task"
+    differs = [] if existing is None else _differences(existing, wanted)
+    raise DeclarationError(
+        f"collection {wanted.collection!r}: the name {wanted.name!r} is taken by {owner} with "
+        f"other settings{': ' if differs else ''}{', '.join(differs)}; rename the declaration, or "
+        "register in a new process"
+    )
+
+
+def _differences(existing: Variant, wanted: Variant) -> list[str]:
+    names = ("collection", "declaration", "vocabulary", "data_dir", "few_shot")
+    return [name for name in names if getattr(existing, name) != getattr(wanted, name)]
+
+
+def _variants(collection: str | None = None) -> list[Variant]:
+    found = [variant(name) for name in list(seqio.TaskRegistry.names())]
+    return [one for one in found if one and collection in (None, one.collection)]
+
+
+def _tasks(collection: str) -> list[TaskDeclaration]:
+    members = _variants(collection)
+    if not members:
+        known = {one.collection for one in _variants()}
+        raise ValueError(
+            f"collection {collection!r} is not registered{suggest(collection, known)} Registered: "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    found = [one.declaration for one in members]
+    return [one for one in found if isinstance(one, TaskDeclaration)]

@@ -1,0 +1,152 @@
+"""Variants: a declaration in one form, with the vocabulary and the folder that it is used with.
+
+This is what a name such as `rte:few_shot:rank` stands for once its collection is registered.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flan_jax.data.declarations import Declaration, DocumentsDeclaration
+from flan_jax.data.forms import Form, seqio_name
+from flan_jax.data.rendering import (
+    Drops,
+    Exemplars,
+    Rendered,
+    draw_pool,
+    render_documents,
+    render_task,
+)
+from flan_jax.data.templates import FewShot
+from flan_jax.data.vocabulary import Vocabulary
+
+TRAIN = "train"
+# Examples whose renderings enter the fingerprint: they show a change in whatever the row function
+# calls, which its own text does not.
+_FINGERPRINT_EXAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of one declaration, ready to be rendered.
+
+    Attributes:
+      collection: name of the collection that it belongs to.
+      declaration: the task or the documents.
+      form: which form.
+      vocabulary: what it is tokenised with.
+      data_dir: folder of the data files; None if the source needs none.
+      few_shot: how few-shot prompts are made.
+    """
+
+    collection: str
+    declaration: Declaration
+    form: Form
+    vocabulary: Vocabulary
+    data_dir: str | None
+    few_shot: FewShot
+
+    @property
+    def name(self) -> str:
+        """The name in SeqIO's registries."""
+        return seqio_name(self.declaration, self.form)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the source."""
+        return tuple(self.declaration.source.splits)
+
+    def num_examples(self, split: str) -> int:
+        """Counts the rows of a split in the source, before any is dropped or templated."""
+        return self.declaration.source.num_examples(split, self.data_dir)
+
+    def grouped(
+        self, split: str, seed: int, drops: Drops, inputs_length: int | None = None
+    ) -> Iterator[list[Rendered]]:
+        """Renders a split.
+
+        Args:
+          split: name of the split.
+          seed: seed of option order and exemplars.
+          drops: counts rows that are left out.
+          inputs_length: tokens that the inputs may have, end of sequence included; few-shot prompts
+            take fewer exemplars rather than be cut. None leaves it at `few_shot.max_tokens`.
+
+        Yields:
+          The renderings of one example, one a template.
+        """
+        rows = self.declaration.source.rows(split, self.data_dir)
+        locate = functools.partial(self._locate, split)
+        if isinstance(self.declaration, DocumentsDeclaration):
+            documents = render_documents(self.declaration, rows, drops=drops, locate=locate)
+            yield from ([document] for document in documents)
+            return
+        exemplars = self._exemplars(split, seed, inputs_length) if self.form.few_shot else None
+        yield from render_task(
+            self.declaration,
+            self.form,
+            rows,
+            seed=seed,
+            drops=drops,
+            locate=locate,
+            exemplars=exemplars,
+        )
+
+    def fingerprint(self, split: str, seed: int, inputs_length: int | None = None) -> str:
+        """Gives a hex digest that changes with whatever changes the renderings of a split.
+
+        It covers the data, the templates, the settings of the form, the text of the row function,
+        and the first renderings. Arguments are those of `grouped`.
+        """
+        source = self.declaration.source
+        groups = self.grouped(split, seed, Drops(), inputs_length)
+        examples = itertools.islice(groups, _FINGERPRINT_EXAMPLES)
+        parts = [
+            self.name,
+            source.version,
+            source.fingerprint(split, self.data_dir),
+            _source_text(self.declaration.row),
+            getattr(self.declaration, "templates", ()),
+            getattr(self.declaration, "shuffle_options", False),
+            list(examples),
+        ]
+        if self.form.few_shot:
+            exemplars = source.fingerprint(self._exemplar_split(split), self.data_dir)
+            parts += [self._few_shot(inputs_length), exemplars, self.vocabulary.digest]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _locate(self, split: str, index: int) -> str:
+        return self.declaration.source.locate(split, index, self.data_dir)
+
+    def _exemplar_split(self, split: str) -> str:
+        return TRAIN if TRAIN in self.splits else split
+
+    def _few_shot(self, inputs_length: int | None) -> FewShot:
+        budgets = [self.few_shot.max_tokens, inputs_length and inputs_length - 1]
+        budget = min((tokens for tokens in budgets if tokens is not None), default=None)
+        return dataclasses.replace(self.few_shot, max_tokens=budget)
+
+    def _exemplars(self, split: str, seed: int, inputs_length: int | None) -> Exemplars:
+        """Draws exemplars from the training split or, without one, from the split itself."""
+        exemplar_split = self._exemplar_split(split)
+        rows = self.declaration.source.rows(exemplar_split, self.data_dir)
+        return Exemplars(
+            self.declaration,
+            self.form,
+            draw_pool(self.declaration, rows, seed),
+            self._few_shot(inputs_length),
+            lambda text: len(self.vocabulary.encode(text)),
+            same_split=exemplar_split == split,
+            seed=seed,
+        )
+
+
+def _source_text(function: object) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed at a prompt, or built in
+        return ""
