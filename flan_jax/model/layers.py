@@ -1,0 +1,167 @@
+"""Parameters and functions of the layers other than attention.
+
+Axes: B rows, T positions, D model width, F feed-forward width, V embedding rows, L layers.
+
+The `nnx.Module` classes declare parameters: names, shapes, initial values and logical axes. They
+are built once and split into plain nested dicts; the functions beside them take those dicts.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from flan_jax.model.config import ModelConfig
+from flan_jax.parallel.rules import constrain
+
+Params = dict  # nested dict of arrays
+
+
+def parameter(
+    config: ModelConfig,
+    rngs: nnx.Rngs,
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    std: float | None,
+    layers: int | None = None,
+) -> nnx.Param:
+    """Declares one parameter, or one for each layer of a stack.
+
+    Args:
+      config: names the dtype.
+      rngs: stream of keys.
+      shape: shape in one layer.
+      axes: a logical axis name for each dimension (`parallel.rules.RULES`).
+      std: standard deviation of the normal initial values; None for ones.
+      layers: L; puts a leading axis "layers" before `shape`.
+    """
+    if layers is not None:
+        shape, axes = (layers, *shape), ("layers", *axes)
+    if std is None:
+        value = jnp.ones(shape, config.param_dtype)
+    else:
+        # Drawn in float32: bfloat16 normals have too few bits for the tails.
+        value = (std * jax.random.normal(rngs.params(), shape)).astype(config.param_dtype)
+    return nnx.Param(value, axes=axes)
+
+
+class FeedForward(nnx.Module):
+    """Parameters of the pre-normalised feed-forward layers of a stack."""
+
+    def __init__(self, config: ModelConfig, layers: int, rngs: nnx.Rngs):
+        d, f = config.d_model, config.d_ff
+        self.norm = parameter(config, rngs, (d,), ("norm",), None, layers)
+        if config.mlp != "relu":
+            self.gate = parameter(config, rngs, (d, f), ("embed", "mlp"), d**-0.5, layers)
+        self.up = parameter(config, rngs, (d, f), ("embed", "mlp"), d**-0.5, layers)
+        self.down = parameter(config, rngs, (f, d), ("mlp", "embed"), f**-0.5, layers)
+
+
+@jax.custom_vjp
+def matmul(x: Float[Array, "B T in"], kernel: Float[Array, "in out"]) -> Float[Array, "B T out"]:
+    """Multiplies the last dimension by a kernel.
+
+    The gradient is the usual one, written out: derived automatically, the kernel's would be
+    computed transposed and turned round by copies, at half the speed on a CPU.
+    """
+    return jnp.einsum("bti,io->bto", x, kernel)
+
+
+def _matmul_forward(x, kernel):
+    # Not `matmul` itself, which would hide the product from rematerialisation policies.
+    return jnp.einsum("bti,io->bto", x, kernel), (x, kernel)
+
+
+def _matmul_backward(residuals, gradient):
+    x, kernel = residuals
+    return (
+        jnp.einsum("bto,io->bti", gradient, kernel),
+        jnp.einsum("bti,bto->io", x, gradient),
+    )
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def rms_norm(
+    config: ModelConfig, x: Float[Array, "B T D"], scale: Float[Array, " D"]
+) -> Float[Array, "B T D"]:
+    """Divides by the root mean square, in float32 (Zhang and Sennrich 2019)."""
+    y = x.astype(jnp.float32)
+    y = y * jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + config.norm_epsilon)
+    return (y * scale).astype(x.dtype)
+
+
+def dropout(x: Array, rate: float, key: PRNGKeyArray | None, site: int) -> Array:
+    """Zeroes entries at random and rescales the others; the identity without a key.
+
+    Args:
+      x: array of any shape.
+      rate: probability of a zero.
+      key: key of the layer, or None to leave `x` alone.
+      site: number of the place within the layer, so that places draw independently.
+    """
+    if key is None or rate == 0:
+        return x
+    keep = jax.random.bernoulli(jax.random.fold_in(key, site), 1 - rate, x.shape)
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def feed_forward(
+    config: ModelConfig, params: Params, x: Float[Array, "B T D"], key: PRNGKeyArray | None
+) -> Float[Array, "B T D"]:
+    """Returns the output of one feed-forward layer, before it is added to the residual.
+
+    Args:
+      config: names the activation.
+      params: `FeedForward` parameters of one layer.
+      x: residual stream.
+      key: dropout key of the layer, or None.
+    """
+    x = rms_norm(config, x, params["norm"])
+    up = matmul(x, params["up"].astype(config.dtype))
+    if config.mlp == "relu":
+        hidden = jax.nn.relu(up)
+    else:
+        gate = matmul(x, params["gate"].astype(config.dtype))
+        # T5 1.1 was trained with the tanh approximation of GELU.
+        activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
+        hidden = activation(gate) * up
+    hidden = constrain(hidden, "batch", "length", "mlp")
+    hidden = dropout(hidden, config.dropout_rate, key, site=0)
+    return matmul(hidden, params["down"].astype(config.dtype))
+
+
+def embed(
+    config: ModelConfig, table: Float[Array, "V D"], tokens: Int[Array, "B T"]
+) -> Float[Array, "B T D"]:
+    """Looks tokens up in the embedding table."""
+    # The partitioner can look up in a table split over its rows, but replicates everything
+    # ("involuntary full rematerialization") where the width is split too: gather the width first.
+    table = constrain(table.astype(config.dtype), "vocab", "embed_act")
+    x = table[tokens]
+    if config.scaling == "original":
+        x = x * config.d_model**0.5
+    return constrain(x, "batch", "length", "embed_act")
+
+
+def output_logits(
+    config: ModelConfig, params: Params, x: Float[Array, "B T D"]
+) -> Float[Array, "B T V"]:
+    """Returns float32 logits over the embedding rows.
+
+    Args:
+      config: says whether and how the embeddings are tied.
+      params: parameters of the whole transformer.
+      x: normalised last hidden states.
+    """
+    if config.tie_embeddings:
+        head = params["embedding"].T
+        # T5 with unit-variance embeddings: keeps the initial logits at unit variance too.
+        x = x * config.d_model**-0.5 if config.scaling == "t5" else x
+    else:
+        head = params["head"]
+    logits = jnp.einsum(
+        "btd,dv->btv", x, head.astype(config.dtype), preferred_element_type=jnp.float32
+    )
+    return constrain(logits, "batch", "length", "vocab")

@@ -1,0 +1,384 @@
+"""The transformer: encoder-decoder or decoder-only, as pure functions over nested dicts.
+
+Axes: B rows, T decoder positions, S encoder positions, N query heads, K key and value heads,
+H head width, D model width, F feed-forward width, V embedding rows, L layers.
+
+    params = init(config, jax.random.key(0))
+    logits = apply(config, params, batch)  # [B, T, V] float32
+
+The parameters of all layers of a stack are one array, [L, ...].
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from flan_jax.batch import Batch
+from flan_jax.model import attention
+from flan_jax.model.config import ModelConfig
+from flan_jax.model.layers import (
+    FeedForward,
+    Params,
+    dropout,
+    embed,
+    feed_forward,
+    output_logits,
+    parameter,
+    rms_norm,
+)
+from flan_jax.parallel.rules import constrain
+
+# Distinct streams of dropout keys.
+_ENCODER, _DECODER = 0, 1
+
+
+class Layers(nnx.Module):
+    """Parameters of the layers of one stack."""
+
+    def __init__(self, config: ModelConfig, layers: int, cross: bool, rngs: nnx.Rngs):
+        self.self_attention = attention.Attention(config, layers, rngs)
+        if cross:
+            self.cross_attention = attention.Attention(config, layers, rngs)
+        self.feed_forward = FeedForward(config, layers, rngs)
+
+
+class Stack(nnx.Module):
+    """Parameters of the encoder or the decoder."""
+
+    def __init__(self, config: ModelConfig, layers: int, cross: bool, rngs: nnx.Rngs):
+        self.layers = Layers(config, layers, cross, rngs)
+        self.norm = parameter(config, rngs, (config.d_model,), ("norm",), None)
+        if config.positions == "relative_bias":
+            shape = (config.relative_buckets, config.num_heads)
+            axes = ("relative_buckets", "bias_heads")
+            self.relative_bias = parameter(config, rngs, shape, axes, config.d_model**-0.5)
+
+
+class Transformer(nnx.Module):
+    """Parameters of the whole model."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        vocab, d = config.vocab_size, config.d_model
+        std = 1.0 if config.scaling == "t5" else d**-0.5
+        self.embedding = parameter(config, rngs, (vocab, d), ("vocab", "embed"), std)
+        if config.encoder_layers:
+            self.encoder = Stack(config, config.encoder_layers, False, rngs)
+        self.decoder = Stack(config, config.num_layers, config.encoder_layers > 0, rngs)
+        if not config.tie_embeddings:
+            self.head = parameter(config, rngs, (d, vocab), ("embed", "vocab"), d**-0.5)
+
+
+def init(config: ModelConfig, key: PRNGKeyArray) -> Params:
+    """Returns fresh parameters as a plain nested dict of arrays.
+
+    Under `jax.jit(init, static_argnums=0, out_shardings=...)` each device makes its own part.
+    The values do not depend on the mesh.
+
+    Args:
+      config: the model.
+      key: a key of `jax.random.key`.
+    """
+    return nnx.to_pure_dict(nnx.state(Transformer(config, nnx.Rngs(key))))
+
+
+def abstract(config: ModelConfig) -> Params:
+    """Returns the parameters' shapes and dtypes: the tree of `init` without the arrays."""
+    return nnx.to_pure_dict(nnx.state(_structure(config)))
+
+
+def logical_axes(config: ModelConfig) -> Params:
+    """Returns the tree of `init` with a tuple of logical axis names in place of each array."""
+    state = nnx.state(_structure(config))
+    names = jax.tree.map(
+        lambda leaf: leaf.get_metadata()["axes"],
+        state,
+        is_leaf=lambda node: isinstance(node, nnx.Variable),
+    )
+    return nnx.to_pure_dict(names)
+
+
+@functools.cache
+def _structure(config: ModelConfig) -> Transformer:
+    return nnx.eval_shape(lambda: Transformer(config, nnx.Rngs(0)))
+
+
+class Shared(NamedTuple):
+    """What every layer of a stack is given alike.
+
+    Attributes:
+      mask: self attention, [B, T, S].
+      bias: relative position bias, [1 or B, N, T, S], or None.
+      positions: positions for rotary embeddings, [B, T], or None.
+      slots: index in the cache that the current token of each row takes, [B]; None when whole
+        rows are computed.
+      encoded: encoder output, [B, S, D], or None.
+      cross_mask: cross attention, [B, T, S], or None.
+    """
+
+    mask: Bool[Array, "B T S"]
+    bias: Float[Array, "#B N T S"] | None = None
+    positions: Int[Array, "B T"] | None = None
+    slots: Int[Array, " B"] | None = None
+    encoded: Float[Array, "B S D"] | None = None
+    cross_mask: Bool[Array, "B T S"] | None = None
+
+
+class LayerCache(NamedTuple):
+    """Keys and values that a decoder layer (or, with a leading L, all of them) has computed."""
+
+    keys: Float[Array, "B S K H"]
+    values: Float[Array, "B S K H"]
+    cross_keys: Float[Array, "B S K H"] | None
+    cross_values: Float[Array, "B S K H"] | None
+
+
+def apply_layer(
+    config: ModelConfig,
+    params: Params,
+    x: Float[Array, "B T D"],
+    shared: Shared,
+    key: PRNGKeyArray | None,
+    cache: LayerCache | None = None,
+) -> tuple[Float[Array, "B T D"], LayerCache]:
+    """Applies one layer.
+
+    Args:
+      config: the model.
+      params: parameters of this layer alone (no L axis).
+      x: residual stream.
+      shared: masks and the like.
+      key: dropout key of this layer, or None.
+      cache: keys and values of earlier positions, when decoding one token a row.
+
+    Returns:
+      The residual stream, and the keys and values that were computed for `x` (and for the
+      encoder output, if there was no cache).
+    """
+    own, new_cross = params["self_attention"], (None, None)
+    keys_of = [None] * 3 if key is None else jax.random.split(key, 3)
+    h = rms_norm(config, x, own["norm"])
+    queries = attention.project_queries(config, own, h, shared.positions)
+    new = keys, values = attention.project_keys_values(config, own, h, shared.positions)
+    if cache is not None:
+        rows = jnp.arange(x.shape[0])
+        keys = cache.keys.at[rows, shared.slots].set(keys[:, 0])
+        values = cache.values.at[rows, shared.slots].set(values[:, 0])
+    y = attention.attend(
+        config, own, queries, keys, values, shared.mask, shared.bias, keys_of[0]
+    )
+    x = x + dropout(y, config.dropout_rate, keys_of[0], site=1)
+
+    if "cross_attention" in params:
+        cross = params["cross_attention"]
+        queries = attention.project_queries(
+            config, cross, rms_norm(config, x, cross["norm"]), None
+        )
+        if cache is None:
+            new_cross = attention.project_keys_values(config, cross, shared.encoded, None)
+            keys, values = new_cross
+        else:
+            keys, values = cache.cross_keys, cache.cross_values
+        y = attention.attend(
+            config, cross, queries, keys, values, shared.cross_mask, None, keys_of[1]
+        )
+        x = x + dropout(y, config.dropout_rate, keys_of[1], site=1)
+
+    y = feed_forward(config, params["feed_forward"], x, keys_of[2])
+    x = x + dropout(y, config.dropout_rate, keys_of[2], site=1)
+    return constrain(x, "batch", "length", "embed_act"), LayerCache(*new, *new_cross)
+
+
+def rematerialise(config: ModelConfig, layer: Callable) -> Callable:
+    """Wraps a layer so that its backward pass recomputes what `config.remat` says."""
+    if config.remat == "none":
+        return layer
+    policies = {
+        "full": jax.checkpoint_policies.nothing_saveable,
+        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    }
+    # Inside a scan the compiler cannot merge the recomputation with the first computation, so
+    # the barriers that prevent it are left out.
+    return jax.checkpoint(
+        layer, policy=policies[config.remat], prevent_cse=not config.scan_layers
+    )
+
+
+def scan_or_unroll(config: ModelConfig, body: Callable, x: Array, xs: Any) -> tuple[Array, Any]:
+    """Applies `body(x, slice of xs) -> (x, y)` along the leading axis, stacking the `y`."""
+    if config.scan_layers:
+        return jax.lax.scan(body, x, xs)
+    ys = []
+    for index in range(jax.tree.leaves(xs)[0].shape[0]):
+        x, y = body(x, jax.tree.map(lambda leaf, index=index: leaf[index], xs))
+        ys.append(y)
+    return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+
+
+def apply_stack(
+    config: ModelConfig,
+    params: Params,
+    x: Float[Array, "B T D"],
+    shared: Shared,
+    key: PRNGKeyArray | None,
+    keep_cache: bool = False,
+) -> tuple[Float[Array, "B T D"], LayerCache | None]:
+    """Applies the layers and the last norm of the encoder or the decoder.
+
+    Args:
+      config: the model.
+      params: `Stack` parameters.
+      x: embeddings.
+      shared: masks and the like.
+      key: dropout key of the stack, or None.
+      keep_cache: return the keys and values of all layers, [L, ...].
+    """
+
+    def body(x, layer):
+        params, index = layer
+        layer_key = None if key is None else jax.random.fold_in(key, index)
+        x, cache = apply_layer(config, params, x, shared, layer_key)
+        return x, cache if keep_cache else None
+
+    layers = params["layers"]
+    count = jax.tree.leaves(layers)[0].shape[0]
+    x = dropout(x, config.dropout_rate, key, site=count)
+    x, cache = scan_or_unroll(config, rematerialise(config, body), x, (layers, jnp.arange(count)))
+    x = rms_norm(config, x, params["norm"])
+    return dropout(x, config.dropout_rate, key, site=count + 1), cache
+
+
+def self_attention_bias(
+    config: ModelConfig, params: Params, length: int, bidirectional: bool
+) -> Float[Array, "1 N T T"] | None:
+    """Returns the relative position bias of a stack; None for rotary positions."""
+    if config.positions == "rope":
+        return None
+    return attention.relative_bias(
+        config, params["relative_bias"], length, length, bidirectional
+    )
+
+
+def encode(
+    config: ModelConfig,
+    params: Params,
+    tokens: Int[Array, "B S"],
+    segments: Int[Array, "B S"],
+    positions: Int[Array, "B S"] | None = None,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Float[Array, "B S D"]:
+    """Returns the encoder's output.
+
+    Args:
+      config: an encoder-decoder model.
+      params: its parameters.
+      tokens: int32 ids.
+      segments: int32 segment ids, 0 on padding.
+      positions: int32 positions in the segment; indices in the row by default.
+      dropout_key: None for no dropout.
+    """
+    stack = params["encoder"]
+    if positions is None:
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    shared = Shared(
+        mask=attention.segment_mask(segments, segments),
+        bias=self_attention_bias(config, stack, tokens.shape[1], bidirectional=True),
+        positions=positions if config.positions == "rope" else None,
+    )
+    key = None if dropout_key is None else jax.random.fold_in(dropout_key, _ENCODER)
+    x = embed(config, params["embedding"], tokens)
+    return apply_stack(config, stack, x, shared, key)[0]
+
+
+def decode(
+    config: ModelConfig,
+    params: Params,
+    batch: Batch,
+    encoded: Float[Array, "B S D"] | None = None,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Float[Array, "B T V"]:
+    """Returns the float32 logits of the decoder, given the encoder's output.
+
+    Args:
+      config: the model.
+      params: its parameters.
+      batch: its `decoder_*` fields and, with an encoder, `encoder_segments` are read.
+      encoded: output of `encode`; None for decoder-only models.
+      dropout_key: None for no dropout.
+    """
+    key = None if dropout_key is None else jax.random.fold_in(dropout_key, _DECODER)
+    hidden, _ = decoder_hidden(config, params, batch, encoded, key)
+    return output_logits(config, params, hidden)
+
+
+def decoder_hidden(
+    config: ModelConfig,
+    params: Params,
+    batch: Batch,
+    encoded: Float[Array, "B S D"] | None,
+    key: PRNGKeyArray | None,
+    keep_cache: bool = False,
+) -> tuple[Float[Array, "B T D"], LayerCache | None]:
+    """Returns the decoder's normalised last hidden states, and its cache if asked.
+
+    Raises:
+      ValueError: if the batch lacks what the model needs.
+    """
+    if config.prefix_lm and batch.decoder_prefix is None:
+        raise ValueError("ModelConfig.prefix_lm is set, but the batch has no decoder_prefix.")
+    stack, segments = params["decoder"], batch.decoder_segments
+    prefix = batch.decoder_prefix if config.prefix_lm else None
+    cross_mask = None
+    if encoded is not None:
+        cross_mask = attention.segment_mask(segments, batch.encoder_segments)
+    shared = Shared(
+        mask=attention.causal_mask(segments, prefix),
+        # A prefix looks ahead, so later positions need buckets of their own.
+        bias=self_attention_bias(config, stack, segments.shape[1], config.prefix_lm),
+        positions=batch.decoder_positions if config.positions == "rope" else None,
+        encoded=encoded,
+        cross_mask=cross_mask,
+    )
+    x = embed(config, params["embedding"], batch.decoder_inputs)
+    return apply_stack(config, stack, x, shared, key, keep_cache)
+
+
+def apply(
+    config: ModelConfig,
+    params: Params,
+    batch: Batch,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Float[Array, "B T V"]:
+    """Returns the float32 logits of the whole model.
+
+    Args:
+      config: the model (static under `jax.jit`).
+      params: its parameters.
+      batch: rows of one or several packed examples.
+      dropout_key: the same key gives the same dropout; None for none.
+
+    Raises:
+      ValueError: if the batch is for the other architecture.
+    """
+    has_encoder = batch.encoder_tokens is not None
+    if has_encoder != (config.architecture == "encoder_decoder"):
+        raise ValueError(
+            f"The model is {config.architecture}, but the batch has "
+            f"{'' if has_encoder else 'no '}encoder_tokens; build the feed with "
+            f"architecture={config.architecture!r}."
+        )
+    encoded = None
+    if has_encoder:
+        encoded = encode(
+            config,
+            params,
+            batch.encoder_tokens,
+            batch.encoder_segments,
+            batch.encoder_positions,
+            dropout_key,
+        )
+    return decode(config, params, batch, encoded, dropout_key)
