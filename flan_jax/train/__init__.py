@@ -1,0 +1,1 @@
+"""Losses, optimisers, the train step, the loop and checkpoints."""

@@ -1,0 +1,325 @@
+"""Checkpoints through orbax: saved in the background, whole or not at all, sharded on both ways.
+
+A checkpoint holds `params`, `optimizer` and `progress` (step and data state) as separate items, so
+that evaluation and `init_from` read the parameters alone.
+"""
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from etils import epath
+
+from flan_jax.model import transformer
+from flan_jax.model.config import ModelConfig
+from flan_jax.parallel import rules
+from flan_jax.parallel.mesh import MeshConfig, make_mesh
+from flan_jax.train import run_folder
+from flan_jax.train.run_folder import RunFolder
+from flan_jax.train.state import TrainState
+
+PyTree = Any
+_TEMPORARY = ".orbax-checkpoint-tmp"  # orbax's mark on folders it has not finished
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are saved and which are kept.
+
+    Attributes:
+      interval: steps between two checkpoints; the last step is always saved.
+      keep: the latest checkpoints that are kept.
+      keep_period: steps that are multiples of this are kept for ever; None for none.
+      max_failures: consecutive failed saves (a full disk) after which the run stops.
+    """
+
+    interval: int = 1000
+    keep: int = 2
+    keep_period: int | None = None
+    max_failures: int = 3
+
+    def __post_init__(self):
+        for name in ("interval", "keep", "max_failures"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"CheckpointConfig.{name}: expected at least 1, got {getattr(self, name)}"
+                )
+
+
+class CheckpointError(RuntimeError):
+    """Checkpoints that cannot be written or read; the message says which, why and what to do."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, while it trains."""
+
+    def __init__(self, folder: RunFolder, config: CheckpointConfig, say: Callable[[str], None]):
+        """Opens the folder; half-written checkpoints of a killed run are named and removed.
+
+        Args:
+          folder: the run's folder.
+          config: retention and bounds.
+          say: prints a line on the console.
+        """
+        self._folder = folder
+        self._config = config
+        self._say = say
+        self._failures = 0
+        self._saving: int | None = None
+        # Orbax logs tracebacks of failures that are caught and reported here.
+        self._orbax_log = logging.getLogger("absl")
+        self._orbax_log_level = self._orbax_log.level
+        self._orbax_log.setLevel(logging.CRITICAL)
+        half_written = _half_written(folder.checkpoints)
+        self._manager = ocp.CheckpointManager(
+            folder.checkpoints,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=config.keep,
+                keep_period=config.keep_period,
+                cleanup_tmp_directories=True,
+            ),
+        )
+        for name in half_written:
+            say(f"checkpoint {name} is half-written (the run was killed while saving it)")
+
+    @property
+    def latest(self) -> int | None:
+        """Step of the latest complete checkpoint."""
+        return self._manager.latest_step()
+
+    def restore(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Restores the latest checkpoint that can be read, straight to its shards.
+
+        A damaged checkpoint is named, the previous one is used, and the damaged one is put aside
+        as `<step>.damaged`.
+
+        Args:
+          abstract: shapes, dtypes and shardings of the state.
+
+        Returns:
+          The state and the progress that was saved with it; None where there is no checkpoint.
+
+        Raises:
+          CheckpointError: there are checkpoints, but none can be read.
+        """
+        reasons = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored = self._manager.restore(step, args=_restore_args(abstract))
+            except Exception as error:  # orbax and tensorstore raise many kinds on damaged files
+                reasons[step] = error
+                # Other processes may have read their parts: they must not go separate ways.
+                if jax.process_count() > 1:
+                    break
+                self._say(f"checkpoint {step} is damaged ({_reason(error)})")
+                continue
+            self._put_aside(reasons)
+            self._say(f"resuming from checkpoint {step} in {self._folder.root}")
+            params, opt_state = restored["params"], restored["optimizer"]
+            return TrainState(_step_array(step, abstract), params, opt_state), restored["progress"]
+        if reasons:
+            listed = "; ".join(f"{step}: {_reason(why)}" for step, why in reasons.items())
+            raise CheckpointError(
+                f"no checkpoint in {self._folder.checkpoints} can be read ({listed}). Remove or "
+                f"mend the latest; to start over, choose another output_dir"
+            ) from next(iter(reasons.values()))
+        return None
+
+    def save(self, state: TrainState, step: int, progress: dict[str, Any]) -> None:
+        """Starts saving in the background; the state may be donated as soon as this returns.
+
+        A save that fails leaves the previous checkpoints as they are and is reported; training
+        goes on to the next interval.
+
+        Args:
+          state: the state after `step` updates.
+          step: updates done.
+          progress: JSON values that are saved beside it.
+
+        Raises:
+          CheckpointError: `max_failures` saves in a row have failed.
+        """
+        self.wait()
+        if step in self._manager.all_steps():
+            return
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            optimizer=ocp.args.StandardSave(state.opt_state),
+            progress=ocp.args.JsonSave(progress),
+        )
+        self._saving = step
+        try:
+            self._manager.save(step, args=items, force=True)
+        except Exception as error:  # what cannot be written may fail here or in the background
+            self._failed(error)
+
+    def wait(self) -> None:
+        """Waits for the save in progress and reports how it ended.
+
+        Raises:
+          CheckpointError: `max_failures` saves in a row have failed.
+        """
+        if self._saving is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+            self._folder.push()
+        except Exception as error:
+            self._failed(error)
+            return
+        self._saving = None
+        self._failures = 0
+
+    def save_final(self, state: TrainState, step: int, progress: dict[str, Any]) -> None:
+        """Saves and waits until the checkpoint is there, trying again if it fails.
+
+        Args:
+          state: the state after `step` updates.
+          step: updates done.
+          progress: JSON values that are saved beside it.
+
+        Raises:
+          CheckpointError: `max_failures` saves in a row have failed.
+        """
+        self.wait()
+        while step not in self._manager.all_steps():
+            self.save(state, step, progress)
+            self.wait()
+
+    def close(self) -> None:
+        """Releases orbax's threads; waits for a save in progress."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+            self._orbax_log.setLevel(self._orbax_log_level)
+
+    def _failed(self, error: Exception) -> None:
+        """Counts a failed save, frees the space it took, and says what is left."""
+        step, self._saving = self._saving, None
+        self._failures += 1
+        if jax.process_index() == 0:
+            for name in _half_written(self._folder.checkpoints):
+                (self._folder.checkpoints / (name + _TEMPORARY)).rmtree(missing_ok=True)
+        self._manager.reload()
+        intact = "there is none before it"
+        if self.latest is not None:
+            intact = f"checkpoint {self.latest} is intact"
+        message = (
+            f"checkpoint {step} could not be saved in {self._folder.checkpoints} "
+            f"({_reason(error)}); {intact}."
+        )
+        if self._failures >= self._config.max_failures:
+            raise CheckpointError(
+                f"{message} {self._failures} saves in a row have failed: the run stops. Free some "
+                f"space and start the same command again; it resumes from the latest checkpoint"
+            ) from error
+        self._say(f"{message} Trying again at the next checkpoint.")
+
+    def _put_aside(self, damaged: dict[int, Exception]) -> None:
+        for step in damaged:
+            path = self._folder.checkpoints / str(step)
+            path.rename(path.parent / f"{step}.damaged")
+        if damaged:
+            self._manager.reload()
+
+
+def load_params(
+    path: str, config: ModelConfig, mesh: jax.sharding.Mesh | None = None, step: int | None = None
+) -> PyTree:
+    """Loads the parameters of a checkpoint alone, each device its own shards.
+
+    Args:
+      path: a run's folder, or one checkpoint in it (`<run>/checkpoints/<step>`).
+      config: the model they are for; see `run_folder.read_model_config`.
+      mesh: where they go; None for the first device.
+      step: which checkpoint of a run's folder; None for the latest.
+
+    Returns:
+      Nested dict of arrays in `config.param_dtype`.
+
+    Raises:
+      RunFolderError: there is no such checkpoint.
+      CheckpointError: its parameters are not those of `config`; they are listed by name.
+    """
+    folder, step = run_folder.locate(path, step)
+    mesh = mesh or make_mesh(MeshConfig(data=1), devices=jax.local_devices()[:1])
+    shapes = transformer.abstract(config)
+    abstract = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        rules.shardings(transformer.logical_axes(config), mesh, shapes),
+    )
+    return restore_params(run_folder.local_checkpoint(folder, step), abstract)
+
+
+def restore_params(checkpoint: epath.Path, abstract: PyTree) -> PyTree:
+    """Restores the `params` item of one checkpoint folder to the given shapes and shardings.
+
+    Args:
+      checkpoint: the folder of one step.
+      abstract: nested dict of `jax.ShapeDtypeStruct` with shardings.
+
+    Raises:
+      CheckpointError: names or shapes differ; they are listed by name.
+    """
+    with ocp.StandardCheckpointer() as checkpointer:
+        item = checkpoint / "params"
+        saved = checkpointer.metadata(item).item_metadata.tree
+        _check_shapes(saved, abstract, checkpoint)
+        return checkpointer.restore(item, abstract)
+
+
+def _check_shapes(saved: PyTree, wanted: PyTree, checkpoint: epath.Path) -> None:
+    saved, wanted = _shapes_by_name(saved), _shapes_by_name(wanted)
+    differing = [
+        f"  {name}: {saved.get(name, '(absent)')} -> {wanted.get(name, '(absent)')}"
+        for name in sorted({*saved, *wanted})
+        if saved.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{checkpoint} holds parameters of another model (there -> here):\n"
+            + "\n".join(differing)
+            + "\nUse the model of that run: its configuration is in model.json in the run's folder"
+        )
+
+
+def _shapes_by_name(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
+
+
+def _restore_args(abstract: TrainState) -> ocp.args.Composite:
+    return ocp.args.Composite(
+        params=ocp.args.StandardRestore(abstract.params),
+        optimizer=ocp.args.StandardRestore(abstract.opt_state),
+        progress=ocp.args.JsonRestore(),
+    )
+
+
+def _step_array(step: int, abstract: TrainState) -> jax.Array:
+    return jax.jit(lambda: jnp.int32(step), out_shardings=abstract.step.sharding)()
+
+
+def _half_written(checkpoints: epath.Path) -> list[str]:
+    """Names, without orbax's mark, of checkpoints whose save was cut short."""
+    if not checkpoints.exists():
+        return []
+    names = [entry.name for entry in checkpoints.iterdir()]
+    return sorted(name.split(_TEMPORARY)[0] for name in names if _TEMPORARY in name)
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words if the error has them (`No space left on device`), or its start."""
+    text = str(error).strip() or type(error).__name__
+    system = re.search(r"([^:]+) \[os_error_code", text)
+    return system[1].strip() if system else text.splitlines()[0][:200]

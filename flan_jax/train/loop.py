@@ -1,0 +1,297 @@
+"""The training run: its configuration, and the loop from a mixture to a checkpoint.
+
+    result = train(TrainRun(output_dir="runs/x", mixture="cache/flan-train.json", ...))
+
+A folder that holds a checkpoint is resumed; the batches, the dropout and so the parameters are
+then bit for bit those of a run that was never interrupted, on the same mesh.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import optax
+
+import flan_jax
+from flan_jax.batch import Batch
+from flan_jax.data import feed
+from flan_jax.data.mixture import Mixture, open_mixture
+from flan_jax.model import transformer
+from flan_jax.model.config import ModelConfig
+from flan_jax.parallel import rules
+from flan_jax.parallel.mesh import MeshConfig, make_mesh
+from flan_jax.train import checkpoint, fingerprint, flops, metrics_log, run_folder
+from flan_jax.train.checkpoint import CheckpointConfig, Checkpoints
+from flan_jax.train.interruption import Interruption
+from flan_jax.train.losses import LossConfig
+from flan_jax.train.metrics_log import LoggingConfig, MetricsLog
+from flan_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from flan_jax.train.run_folder import RunFolder
+from flan_jax.train.state import TrainState, abstract_state, create_state, state_from_params
+from flan_jax.train.step import make_train_step
+
+PyTree = Any
+Evaluate = Callable[[PyTree, int], Mapping[str, float]]
+
+# Steps that are dispatched before the device has finished an earlier one: enough to keep it busy,
+# few enough that batches do not pile up on it.
+_RUN_AHEAD = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainRun:
+    """One training run, the root of its configuration.
+
+    Attributes:
+      output_dir: the run's folder, local or remote; resumed if it holds a checkpoint.
+      mixture: path of the mixture file that the caches were built for.
+      model: the transformer.
+      feed: lengths, batch size and packing.
+      optimizer: optimiser and learning rate.
+      loss: what is added to cross-entropy.
+      mesh: devices along each mesh axis.
+      checkpoint: when to save and what to keep.
+      logging: what to report.
+      steps: updates of the whole run, resumed parts included.
+      seed: of initialisation, data order and dropout.
+      gradient_accumulation: microbatches a step; divides the batch.
+      init_from: a run's folder or a checkpoint whose weights this run starts from, with a fresh
+        optimiser, at step 0; None for random weights. A resume does not read it again.
+      evaluate_every: steps between two evaluations, the last step included; 0 for none.
+      compilation_cache_dir: folder that keeps compiled programs between runs; None for none.
+    """
+
+    output_dir: str
+    mixture: str
+    model: ModelConfig
+    feed: feed.FeedConfig
+    optimizer: OptimizerConfig
+    loss: LossConfig = LossConfig()
+    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    logging: LoggingConfig = LoggingConfig()
+    steps: int = 1000
+    seed: int = 0
+    gradient_accumulation: int = 1
+    init_from: str | None = None
+    evaluate_every: int = 0
+    compilation_cache_dir: str | None = None
+
+    def __post_init__(self):
+        for name in ("steps", "gradient_accumulation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrainRun.{name}: expected at least 1, got {getattr(self, name)}")
+        if self.feed.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"TrainRun.gradient_accumulation={self.gradient_accumulation} does not divide "
+                f"FeedConfig.batch_size={self.feed.batch_size}"
+            )
+        if self.feed.architecture != self.model.architecture:
+            raise ValueError(
+                f"the feed makes {self.feed.architecture} batches but the model is "
+                f"{self.model.architecture}: set FeedConfig.architecture to the model's"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+      step: updates done, those before a resume included.
+      params: the parameters, on the run's mesh.
+      metrics: the last training record (loss, accuracy, ...); empty if no step was left to do.
+      interrupted: a signal ended the run before its last step; the same command resumes it.
+    """
+
+    step: int
+    params: PyTree
+    metrics: dict[str, float]
+    interrupted: bool
+
+
+def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
+    """Trains, or goes on training, until `run.steps` or a signal.
+
+    Args:
+      run: the run.
+      evaluate: function of (parameters, step) to numbers by name; called inside the run's mesh
+        every `run.evaluate_every` steps.
+
+    Returns:
+      How it ended; the last checkpoint is complete by then.
+
+    Raises:
+      FingerprintMismatch: the folder holds a run with other mathematics.
+      CheckpointError: checkpoints cannot be written or read.
+      ValueError: a configuration that does not fit the mixture or the devices.
+    """
+    if run.evaluate_every and evaluate is None:
+        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
+    if run.compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", run.compilation_cache_dir)
+    mesh = make_mesh(run.mesh)
+    mixture = _open_mixture(run)
+    axes = transformer.logical_axes(run.model)
+    optimizer = make_optimizer(run.optimizer, run.steps, axes)
+    abstract = abstract_state(transformer.abstract(run.model), optimizer, axes, mesh)
+    console = metrics_log.make_console()
+    say = functools.partial(metrics_log.say, console)
+
+    with contextlib.ExitStack() as resources:
+        resources.enter_context(jax.set_mesh(mesh))
+        folder = resources.enter_context(contextlib.closing(RunFolder(run.output_dir)))
+        checkpoints = Checkpoints(folder, run.checkpoint, say)
+        resources.enter_context(contextlib.closing(checkpoints))
+        describe_run(run, mixture, folder, checkpoints.latest)
+        state, feed_state, start = _starting_state(run, optimizer, abstract, mesh, checkpoints)
+        log = MetricsLog(
+            folder.local, run.logging, console, start, run.steps,
+            flops.train_step_flops(run.model, run.feed), flops.peak_flops(mesh),
+        )  # fmt: skip
+        resources.enter_context(contextlib.closing(log))
+        interruption = resources.enter_context(Interruption())
+        train_step = _train_step(run, optimizer, abstract)
+        batches = resources.enter_context(
+            feed.prefetch(_device_batches(run, mixture, feed_state, mesh))
+        )
+        in_flight = collections.deque()
+        # Simulated CPU devices deadlock when several steps wait for the same threads.
+        run_ahead = 0 if mesh.devices.flat[0].platform == "cpu" and mesh.size > 1 else _RUN_AHEAD
+
+        step, stopping = start, False
+        while step < run.steps and not stopping:
+            step += 1
+            batch, feed_state = next(batches)
+            log.profile(step)
+            state, metrics = train_step(state, batch)
+            log.train(step, metrics)
+            in_flight.append(metrics["loss_sum"])
+            if len(in_flight) > run_ahead:
+                jax.block_until_ready(in_flight.popleft())
+
+            ending = step == run.steps
+            stopping = interruption.requested(step) and not ending
+            if run.evaluate_every and (ending or step % run.evaluate_every == 0):
+                log.flush()
+                log.evaluation(step, evaluate(state.params, step))
+                log.restart_clock()
+            if ending or stopping or step % run.checkpoint.interval == 0:
+                log.flush()
+                progress = {"step": step, "feed": list(feed_state)}
+                save = checkpoints.save_final if ending or stopping else checkpoints.save
+                save(state, step, progress)
+                log.restart_clock()
+        if stopping:
+            say(f"{interruption.name}: saved at step {step}; the same command resumes the run")
+    return TrainResult(step, state.params, log.last, stopping)
+
+
+def describe_run(run: TrainRun, mixture: Mixture, folder: RunFolder, latest: int | None) -> None:
+    """Writes `run.json` and `model.json`, or refuses a folder that holds another run.
+
+    Args:
+      run: the run.
+      mixture: its mixture.
+      folder: its folder.
+      latest: step of the latest checkpoint there, or None.
+
+    Raises:
+      FingerprintMismatch: the folder holds a run with other mathematics.
+      RunFolderError: it holds checkpoints of an unknown run.
+      ValueError: its checkpoint is beyond the run's last step.
+    """
+    recorded = None
+    if latest is not None:
+        recorded = run_folder.read_run(folder.root)["fingerprint"]["fields"]
+    fields = {
+        **fingerprint.configuration_fields(
+            model=run.model, feed=run.feed, optimizer=run.optimizer, loss=run.loss
+        ),
+        **fingerprint.schedule_fields(run.optimizer, run.steps),
+        **fingerprint.mixture_fields(mixture),
+        "seed": run.seed,
+        "gradient_accumulation": run.gradient_accumulation,
+        "init_from": fingerprint.source_identity(run.init_from, (recorded or {}).get("init_from")),
+    }
+    if recorded is not None:
+        fingerprint.check(recorded, fields, str(folder.root))
+        if latest > run.steps:
+            raise ValueError(
+                f"{folder.root} holds a checkpoint at step {latest}, beyond TrainRun.steps="
+                f"{run.steps}: raise steps, or choose another output_dir"
+            )
+    about = {
+        "fingerprint": {"digest": fingerprint.digest(fields), "fields": fields},
+        "vocabulary": mixture.vocabulary,
+        "mixture": run.mixture,
+        "init_from": run.init_from,
+        "steps": run.steps,
+        "versions": {"flan_jax": flan_jax.__version__, "jax": jax.__version__},
+    }
+    run_folder.write_json(folder.root, "model.json", dataclasses.asdict(run.model))
+    run_folder.write_json(folder.root, "run.json", about)
+
+
+def _open_mixture(run: TrainRun) -> Mixture:
+    """Opens the mixture, which must have the vocabulary of the weights that the run starts from."""
+    digest = None
+    if run.init_from and not run_folder.committed_steps(run.output_dir):
+        source, _ = run_folder.locate(run.init_from)
+        digest = run_folder.read_run(source)["vocabulary"]["digest"]
+    mixture = open_mixture(run.mixture, vocabulary=digest)
+    if mixture.vocabulary["size"] > run.model.vocab_size:
+        raise ValueError(
+            f"the vocabulary of mixture {mixture.name!r} has {mixture.vocabulary['size']} tokens, "
+            f"more than the {run.model.vocab_size} embedding rows of the model: raise "
+            f"ModelConfig.vocab_size"
+        )
+    return mixture
+
+
+def _starting_state(
+    run: TrainRun,
+    optimizer: optax.GradientTransformation,
+    abstract: TrainState,
+    mesh: jax.sharding.Mesh,
+    checkpoints: Checkpoints,
+) -> tuple[TrainState, feed.FeedState, int]:
+    """The state to train from: the latest checkpoint, another run's weights, or random ones."""
+    restored = checkpoints.restore(abstract)
+    if restored:
+        state, progress = restored
+        return state, feed.FeedState(*progress["feed"]), progress["step"]
+    if run.init_from:
+        params = checkpoint.load_params(run.init_from, run.model, mesh)
+        return state_from_params(params, optimizer, abstract), feed.FeedState(), 0
+    init = functools.partial(transformer.init, run.model)
+    return create_state(init, optimizer, abstract, _key(run, "init")), feed.FeedState(), 0
+
+
+def _train_step(run: TrainRun, optimizer: optax.GradientTransformation, abstract: TrainState):
+    return make_train_step(
+        functools.partial(transformer.apply, run.model),
+        optimizer,
+        make_schedule(run.optimizer, run.steps),
+        run.loss,
+        _key(run, "dropout"),
+        run.gradient_accumulation,
+        jax.tree.map(lambda leaf: leaf.sharding, abstract),
+    )
+
+
+def _key(run: TrainRun, use: str) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(run.seed), ("init", "dropout").index(use))
+
+
+def _device_batches(
+    run: TrainRun, mixture: Mixture, start: feed.FeedState, mesh: jax.sharding.Mesh
+) -> Iterator[tuple[Batch, feed.FeedState]]:
+    """Batches on the devices, each with the data state to save after it."""
+    host, hosts = rules.host_share(mesh)
+    for batch, state in feed.batches(mixture, run.feed, run.seed, start, host, hosts):
+        yield rules.global_batch(batch, mesh), state

@@ -1,0 +1,228 @@
+"""Adafactor and AdamW through optax, made right for stacked layers and sharded state.
+
+A parameter of a scanned stack holds all layers, `[L, ...]`. Adafactor works on one weight matrix
+at a time: it factors, clips the update and scales by the parameter's size per matrix. Handed the
+stack it would do so over all layers at once, so it is vmapped over them: each layer gets the
+update it would get alone.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from flan_jax.train.schedules import ENDING, Schedule, schedule
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser and its learning rate.
+
+    Attributes:
+      name: "adafactor" (Shazeer and Stern 2018) or "adamw" (Loshchilov and Hutter 2019).
+      learning_rate: the peak; for Adafactor relative to each matrix's root mean square.
+      schedule: "constant", "rsqrt", "linear" or "cosine"; see `schedules.schedule`.
+      warmup_steps: steps of linear warm-up.
+      decay_steps: the step at which "linear" and "cosine" end; None for the run's own length.
+      final_fraction: share of the peak that "linear" and "cosine" end at.
+      rsqrt_timescale: steps before "rsqrt" begins to fall.
+      clip_norm: the gradient's global norm is clipped to this; 0 for no clipping.
+      weight_decay: decoupled, multiplied by the learning rate.
+      no_decay: parameters whose `/`-joined name holds one of these words are not decayed.
+      b1: decay of AdamW's first moment.
+      b2: decay of AdamW's second moment.
+      epsilon: AdamW's denominator offset.
+      adafactor_decay: the second moment's decay at step t is 1 - t ** -adafactor_decay.
+      adafactor_clip: each matrix's update is clipped to this root mean square.
+      adafactor_parameter_scale: multiply each matrix's update by the matrix's root mean square.
+      adafactor_min_factored: matrices with a smaller dimension keep the full second moment.
+    """
+
+    name: str = "adafactor"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    decay_steps: int | None = None
+    final_fraction: float = 0.0
+    rsqrt_timescale: int = 10_000
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    no_decay: tuple[str, ...] = ("norm", "bias")
+    b1: float = 0.9
+    b2: float = 0.999
+    epsilon: float = 1e-8
+    adafactor_decay: float = 0.8
+    adafactor_clip: float = 1.0
+    adafactor_parameter_scale: bool = True
+    adafactor_min_factored: int = 128
+
+
+def end_step(config: OptimizerConfig, steps: int) -> int | None:
+    """The step at which the schedule ends, or None where its values do not depend on an end.
+
+    Args:
+      config: the optimiser.
+      steps: the run's length in steps.
+    """
+    if config.schedule not in ENDING:
+        return None
+    return steps if config.decay_steps is None else config.decay_steps
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> Schedule:
+    """The learning rate of `config` for a run of `steps` steps."""
+    return schedule(
+        config.schedule,
+        config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        end_step=end_step(config, steps) or 0,
+        final_fraction=config.final_fraction,
+        timescale=config.rsqrt_timescale,
+    )
+
+
+def make_optimizer(
+    config: OptimizerConfig, steps: int, logical_axes: PyTree
+) -> optax.GradientTransformation:
+    """Builds the optimiser: global-norm clip, scaling, weight decay, learning rate.
+
+    Args:
+      config: which optimiser, and its constants.
+      steps: the run's length in steps, for schedules that end with it.
+      logical_axes: nested dict of the parameters' logical axis names; a first name "layers"
+        marks a stack of layers.
+
+    Returns:
+      An optax transformation whose updates are added to the parameters.
+
+    Raises:
+      ValueError: an unknown optimiser or schedule.
+    """
+    if config.name == "adafactor":
+        scaling = _adafactor_per_layer(config, logical_axes)
+    elif config.name == "adamw":
+        scaling = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.epsilon)
+    else:
+        raise ValueError(
+            f"OptimizerConfig.name: expected 'adafactor' or 'adamw', got {config.name!r}"
+        )
+    parts = [scaling, optax.scale_by_learning_rate(make_schedule(config, steps))]
+    if config.weight_decay:
+        decayed = optax.add_decayed_weights(
+            config.weight_decay, mask=lambda params: decay_mask(params, config.no_decay)
+        )
+        parts.insert(1, decayed)
+    if config.clip_norm:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    return optax.chain(*parts)
+
+
+def decay_mask(params: PyTree, no_decay: tuple[str, ...]) -> PyTree:
+    """Marks with True the parameters whose `/`-joined name holds none of the given words."""
+
+    def decays(path, _) -> bool:
+        name = "/".join(_key_name(key) for key in path)
+        return not any(word in name for word in no_decay)
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def _adafactor_per_layer(
+    config: OptimizerConfig, logical_axes: PyTree
+) -> optax.GradientTransformation:
+    """Adafactor's scaling of each matrix on its own, whether or not it lies in a stack."""
+    core = [
+        optax.scale_by_factored_rms(
+            decay_rate=config.adafactor_decay,
+            min_dim_size_to_factor=config.adafactor_min_factored,
+        ),
+        optax.clip_by_block_rms(config.adafactor_clip),
+    ]
+    if config.adafactor_parameter_scale:
+        core.append(optax.scale_by_param_block_rms())
+    alone = optax.chain(*core)
+    stacked = optax.GradientTransformation(jax.vmap(alone.init), jax.vmap(alone.update))
+
+    def choose(axes: tuple) -> optax.GradientTransformation:
+        return stacked if _is_stacked(axes) else alone
+
+    # One state a parameter, since stacks of different depths cannot share one vmap.
+    def init(params: PyTree) -> PyTree:
+        return _map(lambda axes, p: choose(axes).init(p), logical_axes, params)
+
+    def update(updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        pairs = _map(
+            lambda axes, u, s, p: choose(axes).update(u, s, p), logical_axes, updates, state, params
+        )
+        return (
+            _map(lambda _, pair: pair[0], logical_axes, pairs),
+            _map(lambda _, pair: pair[1], logical_axes, pairs),
+        )
+
+    return optax.GradientTransformation(init, update)
+
+
+def state_axes(state: PyTree, params: PyTree, logical_axes: PyTree) -> list[tuple]:
+    """Names the logical axes of every leaf of a train state.
+
+    Moments have their parameter's axes; Adafactor's row and column statistics have them less the
+    dimension that was averaged over; counters have none and are replicated.
+
+    Args:
+      state: a train state or an optimiser's state, or its `jax.eval_shape`.
+      params: nested dict of the parameters, or of their shapes.
+      logical_axes: nested dict of the parameters' logical axis names.
+
+    Returns:
+      A tuple of names (or None) for each leaf, in the order of `jax.tree.leaves`.
+    """
+    axes_of = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        axes = logical_axes
+        for key in path:
+            axes = axes[key.key]
+        axes_of[tuple(key.key for key in path)] = (leaf.shape, axes)
+
+    def leaf_axes(path, leaf) -> tuple:
+        # Dict keys in the path of a state leaf can only be those of its parameter.
+        name = tuple(key.key for key in path if isinstance(key, jax.tree_util.DictKey))
+        shape, axes = axes_of.get(name, (None, ()))
+        if leaf.shape == shape:
+            return axes
+        statistic = _key_name(path[-1])
+        if statistic in ("v_row", "v_col") and leaf.ndim == len(shape or ()) - 1:
+            removed = _averaged_dimension(shape, axes, statistic)
+            # What is not factored has a placeholder of size 1 here.
+            if leaf.shape == shape[:removed] + shape[removed + 1 :]:
+                return axes[:removed] + axes[removed + 1 :]
+        return (None,) * leaf.ndim
+
+    return [leaf_axes(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
+
+
+def _averaged_dimension(shape: tuple[int, ...], axes: tuple, statistic: str) -> int:
+    """The dimension of a parameter that optax's `v_row` or `v_col` does not have.
+
+    Optax orders one matrix's dimensions by size: rows are averaged over the largest, columns over
+    the second largest.
+    """
+    stack = 1 if _is_stacked(axes) else 0
+    by_size = np.argsort(shape[stack:])
+    return stack + int(by_size[-1] if statistic == "v_row" else by_size[-2])
+
+
+def _map(function, logical_axes: PyTree, *trees: PyTree) -> PyTree:
+    """Maps over parameters; what lies below a parameter's place in `trees` comes as a whole."""
+    return jax.tree.map(function, logical_axes, *trees, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def _is_stacked(axes: tuple) -> bool:
+    return bool(axes) and axes[0] == "layers"
+
+
+def _key_name(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))

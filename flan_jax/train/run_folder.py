@@ -1,0 +1,209 @@
+"""The folder of a run: what it holds, and how it is kept on remote storage.
+
+    run.json             fingerprint, vocabulary, mixture, versions
+    model.json           the model's configuration
+    checkpoints/<step>/  params, optimizer, progress
+    metrics.jsonl, tensorboard/, profile/
+
+`run.json`, `model.json` and a checkpoint are all that evaluation and generation need. Orbax
+writes checkpoints to `gs://` and `s3://` by itself, every host its part. For other remote file
+systems, and for the logs, which object stores cannot append to, files are written to a local
+folder and copied after each save.
+"""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import jax
+from etils import epath
+
+from flan_jax import storage
+from flan_jax.model.config import ModelConfig
+
+CHECKPOINTS = "checkpoints"
+COMMITTED = "commit_success.txt"  # orbax writes it into a checkpoint when all else is there
+_ORBAX_SCHEMES = ("gs", "s3")
+_LOGS = ("metrics.jsonl", "tensorboard", "profile")
+
+
+class RunFolderError(ValueError):
+    """A folder that holds no run, or no checkpoint, where one is expected."""
+
+
+class RunFolder:
+    """Where a training run writes."""
+
+    def __init__(self, output_dir: str):
+        """Opens the folder, making it if need be, and fetches what a resumed run goes on with.
+
+        Args:
+          output_dir: local path or URL.
+
+        Raises:
+          RunFolderError: the file system is one that only a single process can write to.
+        """
+        self.root = storage.path(output_dir)
+        self.remote = storage.is_remote(output_dir)
+        self._copies_checkpoints = self.remote and _scheme(output_dir) not in _ORBAX_SCHEMES
+        if self._copies_checkpoints and jax.process_count() > 1:
+            raise RunFolderError(
+                f"{output_dir}: {jax.process_count()} processes write one checkpoint, which needs "
+                f"a shared folder or one of {', '.join(s + '://' for s in _ORBAX_SCHEMES)}"
+            )
+        if not self.remote:
+            self.local = Path(self.root).absolute()
+            self.local.mkdir(parents=True, exist_ok=True)
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.local = Path(tempfile.mkdtemp(prefix="flan_jax_run_"))
+        for name in _LOGS:
+            _copy_tree(self.root / name, self.local / name)
+        if self._copies_checkpoints:
+            for step in committed_steps(self.root):
+                _copy_tree(self.root / CHECKPOINTS / str(step), self._local_checkpoint(step))
+
+    @property
+    def checkpoints(self) -> epath.Path:
+        """The folder of checkpoints, as orbax takes it."""
+        if self.remote and not self._copies_checkpoints:
+            return epath.Path(str(self.root / CHECKPOINTS))
+        return epath.Path(self.local / CHECKPOINTS)
+
+    def push(self) -> None:
+        """Copies logs and new checkpoints to remote storage and removes retired ones there."""
+        if not self.remote or jax.process_index() > 0:
+            return
+        for name in _LOGS:
+            _copy_tree(self.local / name, self.root / name)
+        if not self._copies_checkpoints:
+            return
+        here, there = set(committed_steps(self.local)), set(committed_steps(self.root))
+        for step in sorted(here - there):
+            _copy_tree(self._local_checkpoint(step), self.root / CHECKPOINTS / str(step))
+        for step in sorted(there - here):
+            (self.root / CHECKPOINTS / str(step)).rmtree()
+
+    def close(self) -> None:
+        """Removes the local copy of a remote folder."""
+        if self.remote:
+            self.push()
+            shutil.rmtree(self.local, ignore_errors=True)
+
+    def _local_checkpoint(self, step: int) -> Path:
+        return self.local / CHECKPOINTS / str(step)
+
+
+def write_json(folder: Any, name: str, value: Any) -> None:
+    """Writes one JSON file into a run's folder, atomically, on the first process only."""
+    if jax.process_index() == 0:
+        text = json.dumps(value, indent=2) + "\n"
+        storage.write_atomically(storage.path(folder) / name, text.encode())
+
+
+def read_json(folder: Any, name: str) -> dict[str, Any] | None:
+    """Reads one JSON file of a run's folder; None where it is absent."""
+    file = storage.path(folder) / name
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def read_run(folder: str) -> dict[str, Any]:
+    """Reads `run.json`: `fingerprint`, `vocabulary` (path, digest), `mixture`, `versions`.
+
+    Raises:
+      RunFolderError: the folder holds no run.
+    """
+    return _required(folder, "run.json")
+
+
+def read_model_config(folder: str) -> ModelConfig:
+    """Reads the model's configuration from a run's folder.
+
+    Raises:
+      RunFolderError: the folder holds no run, or one of another version of the model.
+    """
+    values = _required(folder, "model.json")
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(ModelConfig)})
+    if unknown:
+        raise RunFolderError(
+            f"{folder}/model.json names settings that this version does not have: "
+            f"{', '.join(unknown)}; use the version in {folder}/run.json"
+        )
+    return ModelConfig(**values)
+
+
+def locate(path: str, step: int | None = None) -> tuple[Any, int]:
+    """Finds a checkpoint.
+
+    Args:
+      path: a run's folder, or one checkpoint in it (`<run>/checkpoints/<step>`).
+      step: which checkpoint of a run's folder; None for the latest.
+
+    Returns:
+      The run's folder and the step.
+
+    Raises:
+      RunFolderError: there is no such complete checkpoint; what there is, is listed.
+    """
+    path = storage.path(path)
+    if path.name.isdigit() and path.parent.name == CHECKPOINTS:
+        path, step = path.parent.parent, int(path.name)
+    steps = committed_steps(path)
+    if step is None and steps:
+        step = steps[-1]
+    if step not in steps:
+        there_are = f"complete checkpoints there: {steps}" if steps else "there is none there"
+        wanted = "a complete checkpoint" if step is None else f"a complete checkpoint {step}"
+        raise RunFolderError(f"{path}: expected {wanted}; {there_are}. Give a run's folder, "
+                             f"or <run>/{CHECKPOINTS}/<step>")  # fmt: skip
+    return path, step
+
+
+def committed_steps(folder: Any) -> list[int]:
+    """Steps of the complete checkpoints in a run's folder, ascending."""
+    checkpoints = storage.path(folder) / CHECKPOINTS
+    if not checkpoints.exists():
+        return []
+    return sorted(
+        int(entry.name)
+        for entry in checkpoints.iterdir()
+        if entry.name.isdigit() and (entry / COMMITTED).exists()
+    )
+
+
+def local_checkpoint(folder: Any, step: int) -> epath.Path:
+    """A checkpoint as a path that orbax reads, copied here from file systems it does not know."""
+    checkpoint = storage.path(folder) / CHECKPOINTS / str(step)
+    if not storage.is_remote(checkpoint) or _scheme(str(checkpoint)) in _ORBAX_SCHEMES:
+        return epath.Path(str(checkpoint))
+    local = Path(tempfile.mkdtemp(prefix="flan_jax_checkpoint_")) / str(step)
+    _copy_tree(checkpoint, local)
+    return epath.Path(local)
+
+
+def _required(folder: str, name: str) -> dict[str, Any]:
+    values = read_json(folder, name)
+    if values is None:
+        raise RunFolderError(f"{folder} has no {name}: expected the folder of a training run")
+    return values
+
+
+def _scheme(url: str) -> str:
+    return str(url).partition("://")[0]
+
+
+def _copy_tree(source: Any, target: Any) -> None:
+    """Copies a file or folder between local and remote; a marker of completeness goes last."""
+    source, target = storage.path(source), storage.path(target)
+    if not source.exists():
+        return
+    if not source.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+        return
+    entries = {PurePosixPath(str(entry)).name for entry in source.iterdir()}
+    for name in sorted(entries, key=lambda name: (name == COMMITTED, name)):
+        _copy_tree(source / name, target / name)

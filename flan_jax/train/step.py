@@ -1,0 +1,126 @@
+"""One training step: gradients over microbatches, clipped, applied.
+
+Axes: B rows of a batch, M microbatches.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from flan_jax.batch import Batch
+from flan_jax.parallel import rules
+from flan_jax.train.losses import LossConfig, LossSums, cross_entropy
+from flan_jax.train.schedules import Schedule
+from flan_jax.train.state import TrainState
+
+PyTree = Any
+Forward = Callable[[PyTree, Batch, Array], Float[Array, "B T V"]]
+Metrics = dict[str, Float[Array, ""]]
+
+
+def make_train_step(
+    forward: Forward,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Schedule,
+    loss: LossConfig,
+    dropout_key: Array,
+    gradient_accumulation: int = 1,
+    state_shardings: PyTree = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Builds the jitted training step; it donates the state it is given.
+
+    The loss is the mean over target tokens of the whole batch, so accumulating gradients over
+    microbatches gives the gradient of the batch whatever their shares of real tokens. Dropout is
+    keyed by the step and the microbatch, so a resumed run draws what it would have drawn.
+
+    Args:
+      forward: function of parameters, batch and dropout key to logits [B, T, V].
+      optimizer: the optimiser; `learning_rate` is its schedule, here for the metrics.
+      learning_rate: function of the update's index, from 0.
+      loss: what is added to cross-entropy.
+      dropout_key: the run's key; each step folds in its number.
+      gradient_accumulation: M, microbatches a step; divides B.
+      state_shardings: tree of shardings like the state, so that they stay what they were; None
+        leaves them to the compiler.
+
+    Returns:
+      A function of (state, batch) to (new state, metrics). Metrics are float32 scalars: sums
+      `loss_sum` (nats, z-loss included), `z_loss_sum`, `weight_sum`, `correct_sum`,
+      `target_tokens` (weight above 0), `tokens` (not padding, inputs included); and `grad_norm`
+      (before clipping), `param_norm` (before the update), `learning_rate`.
+    """
+
+    def loss_sum(params: PyTree, batch: Batch, key: Array) -> tuple[Float[Array, ""], LossSums]:
+        logits = forward(params, batch, key)
+        return cross_entropy(
+            logits, batch.decoder_targets, batch.weights, loss.z_loss, loss.label_smoothing
+        )
+
+    gradient_of_sum = jax.value_and_grad(loss_sum, has_aux=True)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(dropout_key, state.step)
+        if gradient_accumulation == 1:
+            (total, sums), gradient = gradient_of_sum(state.params, batch, key)
+        else:
+            (total, sums), gradient = _accumulate(
+                gradient_of_sum, state.params, batch, key, gradient_accumulation
+            )
+        # A batch without target tokens has gradient 0, not 0 / 0.
+        divisor = jnp.where(sums.weight > 0, sums.weight, 1.0)
+        gradient = jax.tree.map(lambda g: g / divisor.astype(g.dtype), gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        metrics = {
+            "loss_sum": total,
+            "z_loss_sum": sums.z_loss,
+            "weight_sum": sums.weight,
+            "correct_sum": sums.correct,
+            "target_tokens": sums.tokens,
+            "tokens": _real_tokens(batch),
+            "grad_norm": optax.global_norm(gradient),
+            "param_norm": optax.global_norm(state.params),
+            "learning_rate": learning_rate(state.step),
+        }
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, None))
+
+
+def _accumulate(gradient_of_sum, params: PyTree, batch: Batch, key: Array, count: int):
+    """Sums loss, sums and gradients over `count` microbatches, one at a time."""
+    microbatches = jax.tree.map(lambda x: _split_rows(x, count), batch)
+
+    def add_one(total, item):
+        index, microbatch = item
+        one = gradient_of_sum(params, microbatch, jax.random.fold_in(key, index))
+        return jax.tree.map(jnp.add, total, one), None
+
+    shapes = jax.eval_shape(
+        gradient_of_sum, params, jax.tree.map(lambda x: x[0], microbatches), key
+    )
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    total, _ = jax.lax.scan(add_one, zeros, (jnp.arange(count), microbatches))
+    return total
+
+
+def _real_tokens(batch: Batch) -> Float[Array, ""]:
+    """Tokens of a batch that are not padding, on both sides of the model."""
+    segments = (batch.encoder_segments, batch.decoder_segments)
+    counts = [jnp.sum(side > 0, dtype=jnp.float32) for side in segments if side is not None]
+    return sum(counts)
+
+
+def _split_rows(x: Array, count: int) -> Array:
+    """[B, ...] to [M, B / M, ...], where microbatch i takes rows i, i + M, i + 2M ...
+
+    Taking every M-th row keeps each device's rows on that device; contiguous blocks would move
+    the whole batch between devices.
+    """
+    rows = x.shape[0] // count
+    split = jnp.swapaxes(x.reshape(rows, count, *x.shape[1:]), 0, 1)
+    return rules.constrain(split, None, "batch", *(None,) * (x.ndim - 1))
