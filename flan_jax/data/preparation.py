@@ -8,11 +8,13 @@ The list is `<cache_dir>/<collection>.json`:
 Configurations are built on hosts without TensorFlow and SeqIO too, so `prepare` imports them.
 """
 
+import contextlib
 import importlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,6 +71,8 @@ def prepare(run: CacheRun) -> dict[str, Any]:
       ValueError: an unknown collection, mixture, cluster or form.
       CacheError: data sets cannot be cached; all are named.
     """
+    with _no_start_up_messages():
+        import seqio  # noqa: F401
     vocabulary = Vocabulary(run.vocabulary, run.extra_ids) if run.vocabulary else None
     importlib.import_module(run.module).register(
         run.collection, data_dir=run.data_dir, vocabulary=vocabulary
@@ -81,6 +85,19 @@ def prepare(run: CacheRun) -> dict[str, Any]:
     target = storage.path(run.cache_dir) / f"{run.collection}.json"
     storage.write_atomically(target, json.dumps(_merged(target, content), indent=1).encode())
     return content
+
+
+@contextlib.contextmanager
+def _no_start_up_messages() -> Iterator[None]:
+    """Closes standard error while TensorFlow starts: what it says there, no setting turns off."""
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 def _build_mixture(run: CacheRun, name: str) -> str:
@@ -123,10 +140,10 @@ def _scored(run: CacheRun, form: str) -> Iterable[Variant]:
                 f"{', '.join(table)}"
             )
         for name in table[cluster]:
-            found = (registry.variant(f"{name}:{form}:{how}") for how in (forms.RANK, forms.GENERATE))
-            one = next((variant for variant in found if variant), None)
-            if one:
-                yield one
+            ranked = registry.variant(f"{name}:{form}:{forms.RANK}")
+            scored = ranked or registry.variant(f"{name}:{form}:{forms.GENERATE}")
+            if scored:
+                yield scored
 
 
 def _merged(target: storage.AnyPath, content: dict[str, Any]) -> dict[str, Any]:

@@ -268,11 +268,17 @@ def restore_params(checkpoint: epath.Path, abstract: PyTree) -> PyTree:
     Raises:
       CheckpointError: names or shapes differ; they are listed by name.
     """
-    with ocp.StandardCheckpointer() as checkpointer:
-        item = checkpoint / "params"
-        saved = checkpointer.metadata(item).item_metadata.tree
-        _check_shapes(saved, abstract, checkpoint)
-        return checkpointer.restore(item, abstract)
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)  # orbax warns that an item of a checkpoint is no checkpoint itself
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            item = checkpoint / "params"
+            saved = checkpointer.metadata(item).item_metadata.tree
+            _check_shapes(saved, abstract, checkpoint)
+            return checkpointer.restore(item, abstract)
+    finally:
+        log.setLevel(level)
 
 
 def _check_shapes(saved: PyTree, wanted: PyTree, checkpoint: epath.Path) -> None:

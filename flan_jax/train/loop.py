@@ -192,7 +192,7 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
 
 
 def describe_run(run: TrainRun, mixture: Mixture, folder: RunFolder, latest: int | None) -> None:
-    """Writes `run.json` and `model.json`, or refuses a folder that holds another run.
+    """Writes `run.json`, `model.json` and the vocabulary, or refuses another run's folder.
 
     Args:
       run: the run.
@@ -235,6 +235,7 @@ def describe_run(run: TrainRun, mixture: Mixture, folder: RunFolder, latest: int
     }
     run_folder.write_json(folder.root, "model.json", dataclasses.asdict(run.model))
     run_folder.write_json(folder.root, "run.json", about)
+    run_folder.keep_vocabulary(folder.root, mixture.vocabulary)
 
 
 def _open_mixture(run: TrainRun) -> Mixture:

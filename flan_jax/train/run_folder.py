@@ -2,10 +2,11 @@
 
     run.json             fingerprint, vocabulary, mixture, versions
     model.json           the model's configuration
+    vocabulary.model     the SentencePiece model
     checkpoints/<step>/  params, optimizer, progress
     metrics.jsonl, tensorboard/, profile/
 
-`run.json`, `model.json` and a checkpoint are all that evaluation and generation need. Orbax
+The first three and a checkpoint are all that evaluation and generation need. Orbax
 writes checkpoints to `gs://` and `s3://` by itself, every host its part. For other remote file
 systems, and for the logs, which object stores cannot append to, files are written to a local
 folder and copied after each save.
@@ -22,9 +23,11 @@ import jax
 from etils import epath
 
 from flan_jax import storage
+from flan_jax.data.vocabulary import Vocabulary
 from flan_jax.model.config import ModelConfig
 
 CHECKPOINTS = "checkpoints"
+VOCABULARY = "vocabulary.model"
 COMMITTED = "commit_success.txt"  # orbax writes it into a checkpoint when all else is there
 _ORBAX_SCHEMES = ("gs", "s3")
 _LOGS = ("metrics.jsonl", "tensorboard", "profile")
@@ -102,6 +105,48 @@ def write_json(folder: Any, name: str, value: Any) -> None:
     if jax.process_index() == 0:
         text = json.dumps(value, indent=2) + "\n"
         storage.write_atomically(storage.path(folder) / name, text.encode())
+
+
+def write_text(folder: Any, name: str, text: str) -> None:
+    """Writes one text file into a folder, atomically, on the first process only."""
+    if jax.process_index() == 0:
+        folder = storage.path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        storage.write_atomically(folder / name, text.encode())
+
+
+def keep_vocabulary(folder: Any, vocabulary: dict[str, Any]) -> None:
+    """Copies the vocabulary's model into a run's folder, which is then complete by itself.
+
+    Args:
+      folder: the run's folder.
+      vocabulary: `path` and more, as a cache's manifest has it; nothing is done without a file.
+    """
+    source = storage.path(vocabulary["path"]) if vocabulary["path"] else None
+    if jax.process_index() == 0 and source is not None and source.exists():
+        storage.write_atomically(storage.path(folder) / VOCABULARY, source.read_bytes())
+
+
+def read_vocabulary(folder: Any) -> Vocabulary:
+    """Reads the vocabulary that a run was trained with.
+
+    Raises:
+      RunFolderError: it is not in the run's folder, or is another one.
+    """
+    facts = read_run(folder)["vocabulary"]
+    kept = storage.path(folder) / VOCABULARY
+    if not kept.exists():
+        raise RunFolderError(
+            f"{folder} has no {VOCABULARY}: put the model of the run's vocabulary there (it was "
+            f"{facts['path']}, digest {facts['digest'][:12]})"
+        )
+    vocabulary = Vocabulary(str(kept), facts["sentinels"])
+    if vocabulary.digest != facts["digest"]:
+        raise RunFolderError(
+            f"{kept} (digest {vocabulary.digest[:12]}) is not the vocabulary that the run was "
+            f"trained with (digest {facts['digest'][:12]}): restore the original file"
+        )
+    return vocabulary
 
 
 def read_json(folder: Any, name: str) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""Option scoring, generation, metrics and held-out cluster scores."""

@@ -1,0 +1,79 @@
+"""Fixed-shape batches out of prompts of many lengths, and their place on the mesh.
+
+A compiled program fits one shape, so lengths are rounded up to few sizes, rows are sorted by
+length before they are dealt into batches, and the last batch is filled up with empty rows.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jaxtyping import Array, Int, Shaped
+
+from flan_jax.batch import PAD_ID
+from flan_jax.parallel import rules
+
+_FINE_ABOVE = 64  # below it, half steps would save less than compiling them costs
+
+
+def bucket(length: int, minimum: int = 1) -> int:
+    """The padded size of a length: a power of two, or three quarters of one above 64.
+
+    `[bucket(n) for n in (3, 16, 33, 65, 97, 200)]` is `[4, 16, 64, 96, 128, 256]`.
+
+    Args:
+      length: in tokens.
+      minimum: least size, a power of two.
+    """
+    size = minimum
+    while size < length:
+        size *= 2
+    three_quarters = 3 * size // 4
+    return three_quarters if size > _FINE_ABOVE and length <= three_quarters else size
+
+
+def longest_first(
+    sizes: Sequence[tuple[int, ...]], batch_size: int
+) -> Iterator[Int[np.ndarray, " n"]]:
+    """Yields the row numbers of each batch, rows of like size together and the largest first.
+
+    Largest first: memory that does not suffice shows at once, and the time that is left is
+    overestimated rather than underestimated.
+
+    Args:
+      sizes: what each row is sorted by, e.g. (prompt bucket, option length).
+      batch_size: rows of a batch; the last may have fewer.
+    """
+    order = np.array(sorted(range(len(sizes)), key=lambda row: sizes[row], reverse=True))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def padded(rows: Sequence[Sequence[int]], count: int, width: int) -> Int[np.ndarray, "B T"]:
+    """Token rows as an int32 array [count, width], `PAD_ID` behind and below them."""
+    result = np.full((count, width), PAD_ID, np.int32)
+    for line, row in zip(result, rows, strict=False):
+        line[: len(row)] = row
+    return result
+
+
+def place(array: Shaped[np.ndarray, "B ..."]) -> Shaped[Array, "B ..."]:
+    """The array on the device, or split by rows over the mesh of `jax.set_mesh`.
+
+    Every process must have the whole array.
+
+    Raises:
+      ValueError: the rows do not divide over the mesh.
+    """
+    mesh = jax.sharding.get_mesh()
+    if mesh.empty:
+        return jax.numpy.asarray(array)
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    if len(array) % ways:
+        raise ValueError(
+            f"an evaluation batch of {len(array)} rows does not divide over data x fsdp = {ways} "
+            f"devices; set EvaluationConfig.batch_size to a multiple of {ways}"
+        )
+    sharding: NamedSharding = rules.batch_sharding(mesh)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -1,0 +1,53 @@
+"""Scores a model while it trains: the same engine, on the parameters where they are."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flan_jax.evaluation.evaluate import Decode, EvaluationConfig, evaluate
+from flan_jax.evaluation.results import summarise
+from flan_jax.model.config import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingEvaluation:
+    """What is scored every `TrainRun.evaluate_every` steps.
+
+    Attributes:
+      caches: folders of evaluation caches, local or remote.
+      settings: how examples are scored.
+    """
+
+    caches: Sequence[str] = ()
+    settings: EvaluationConfig = EvaluationConfig()
+
+
+def make_evaluate(
+    config: ModelConfig, scored: TrainingEvaluation, decode: Decode | None = None
+) -> Callable[[Any, int], dict[str, float]]:
+    """Makes the function that `flan_jax.train.loop.train` calls.
+
+    Args:
+      config: the model.
+      scored: what is scored.
+      decode: token ids to text; needed for caches whose answers are generated.
+
+    Returns:
+      A function of (parameters, step) to scores from 0 to 1: one for each cluster, and `mean`.
+
+    Raises:
+      ValueError: there are no caches.
+    """
+    if not scored.caches:
+        raise ValueError(
+            "TrainRun.evaluate_every is set, but TrainingEvaluation.caches is empty: name the "
+            "caches to score, as listed in <cache_dir>/<collection>.json"
+        )
+
+    def score(params: Any, step: int) -> dict[str, float]:
+        found = evaluate(config, params, scored.caches, scored.settings, decode, progress=False)
+        summary = summarise(found, resamples=1)
+        clusters = {name: cluster.score.value for name, cluster in summary.clusters.items()}
+        return {**clusters, "mean": sum(clusters.values()) / len(clusters)}
+
+    return score

@@ -1,0 +1,174 @@
+"""Evaluation examples as the scorers see them, and how a cache becomes them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from flan_jax import storage
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One source example under one template.
+
+    Attributes:
+      inputs: token ids of the prompt, as they are fed to the model (with EOS where cached so).
+      prompt: its text.
+      references: acceptable answers, the first being the target.
+      options: texts to choose from; empty for tasks without options.
+      option_tokens: token ids of each option, with EOS.
+      answer: index of the right option; -1 without options.
+      example: index of the source example.
+      template: index of the template.
+    """
+
+    inputs: Sequence[int]
+    prompt: str
+    references: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    option_tokens: tuple[Sequence[int], ...] = ()
+    answer: int = -1
+    example: int = 0
+    template: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleSet:
+    """The examples of one evaluation cache.
+
+    Attributes:
+      name: the cached task, e.g. "rte:zero_shot:rank".
+      task: the declared task, e.g. "rte".
+      cluster: its cluster.
+      metrics: names of metrics, the first being the headline.
+      templates: texts of the templates, by template index.
+      examples: the renderings, those of a source example next to each other.
+      ranked: whether answers are chosen among options rather than generated.
+      cache: name of the cache, which ends with a digest of whatever it depends on.
+      left_out: what the cache could not hold, by kind: dropped examples and renderings, and
+        prompts that were cut.
+    """
+
+    name: str
+    task: str
+    cluster: str
+    metrics: tuple[str, ...]
+    templates: tuple[str, ...]
+    examples: tuple[Example, ...]
+    ranked: bool
+    cache: str = ""
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def load(path: str, max_examples: int | None = None, local_dir: str = "") -> ExampleSet:
+    """Reads an evaluation cache.
+
+    Args:
+      path: folder of the cache, local or remote.
+      max_examples: source examples to keep, evenly spread over the cache; None for all.
+      local_dir: where remote caches are staged.
+
+    Raises:
+      CacheError: the cache is missing or damaged.
+      ValueError: the cache has no evaluation columns, or options are missing.
+    """
+    from flan_jax.data import store  # pyarrow, which scoring itself does not need
+
+    cache = store.open_cache(str(storage.stage(path, local_dir)))
+    manifest = cache.manifest
+    if "prompt" not in cache.columns:
+        raise ValueError(
+            f"{path} is a training cache (columns {', '.join(cache.columns)}); expected an "
+            "evaluation cache: build the task's ':rank' or ':generate' form"
+        )
+    kept = _spread_rows(cache, max_examples)
+    rows = cache.rows() if kept is None else cache.table().take(kept).to_pylist()
+    ranked = manifest["form"]["evaluation"] == "rank"
+    result = ExampleSet(
+        name=manifest["name"],
+        task=manifest["task"],
+        cluster=manifest["cluster"],
+        metrics=tuple(manifest["metrics"] or ["accuracy" if ranked else "exact_match"]),
+        templates=_template_texts(manifest),
+        examples=tuple(map(_from_row, rows)),
+        ranked=ranked,
+        cache=manifest["cache"],
+        left_out=_left_out(manifest),
+    )
+    check(result)
+    return result
+
+
+def count_rows(path: str, max_examples: int | None = None) -> int:
+    """About how many examples `load` gives, from the manifest alone."""
+    from flan_jax.data import store
+
+    manifest = store.read_manifest(path)
+    share = min(1.0, (max_examples or manifest["examples"]) / max(manifest["examples"], 1))
+    return round(manifest["rows"] * share)
+
+
+def _template_texts(manifest: dict) -> tuple[str, ...]:
+    """Each template as one text; a task that is not ours has its own prompt only."""
+    texts = [
+        template["inputs"]
+        if template["targets"] == "{answer}"
+        else f"{template['inputs']} → {template['targets']}"
+        for template in manifest["templates"]
+    ]
+    return tuple(texts or ["the task's own prompt"] * manifest["num_templates"])
+
+
+def _left_out(manifest: dict) -> dict[str, int]:
+    counts = {
+        kind: sum(entry["count"] for entry in manifest[kind].values())
+        for kind in ("dropped", "dropped_renderings", "truncated")
+    }
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _spread_rows(cache, max_examples: int | None) -> np.ndarray | None:
+    if max_examples is None or max_examples >= cache.num_examples:
+        return None
+    chosen = np.linspace(0, cache.num_examples - 1, max_examples).round().astype(np.int64)
+    firsts, counts = cache.row_ranges(chosen)
+    return np.concatenate(
+        [np.arange(first, first + count) for first, count in zip(firsts, counts, strict=True)]
+    )
+
+
+def _from_row(row: dict) -> Example:
+    return Example(
+        inputs=row["inputs"],
+        prompt=row["prompt"],
+        references=tuple(row["references"] or ()),
+        options=tuple(row["options"] or ()),
+        option_tokens=tuple(row["option_tokens"] or ()),
+        answer=row["answer"],
+        example=row["example"],
+        template=row["template"],
+    )
+
+
+def check(examples: ExampleSet) -> None:
+    """Raises ValueError where a set is empty, or a ranked example lacks options or answer."""
+    if not examples.examples:
+        raise ValueError(f"task {examples.name!r} has no examples to evaluate; check its source")
+    if not examples.ranked:
+        return
+    for example in examples.examples:
+        options = len(example.options)
+        tokens = [len(tokens) for tokens in example.option_tokens]
+        if (
+            options < 1
+            or len(tokens) != options
+            or 0 in tokens
+            or not (0 <= example.answer < options)
+        ):
+            raise ValueError(
+                f"task {examples.name!r}, example {example.example}, template "
+                f"{example.template}: expected options with at least one token each and an "
+                f"answer among them; got options {list(example.options)} with {tokens} tokens "
+                f"and answer {example.answer}; build the cache again"
+            )

@@ -1,0 +1,37 @@
+"""Scores a trained model on evaluation caches: predictions.jsonl, results.json, report.html.
+
+    python scripts/evaluate.py --gin.EvaluateRun.checkpoint='"runs/flan"' \\
+        --gin.EvaluateRun.caches='["caches/rte.zero_shot.rank-test-0123456789ab"]' \\
+        --gin.EvaluateRun.output_dir='"runs/flan/evaluation"'
+
+Hardware: TPU, GPU or CPU. The folder of the run is all that is needed beside the caches.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from flan_jax import configuration
+
+
+def main(argv: Sequence[str]) -> None:
+    (run,), effective = configuration.from_command_line(["EvaluateRun"], __doc__, argv)
+    import jax
+
+    from flan_jax.evaluation.evaluate import evaluate_run
+    from flan_jax.parallel import distributed
+    from flan_jax.parallel.mesh import make_mesh
+    from flan_jax.train import checkpoint, run_folder
+
+    distributed.initialize()
+    folder, step = run_folder.locate(run.checkpoint, run.step)
+    config = run_folder.read_model_config(folder)
+    mesh = make_mesh(run.mesh)
+    with jax.set_mesh(mesh):
+        params = checkpoint.load_params(str(folder), config, mesh, step)
+        decode = run_folder.read_vocabulary(folder).decode
+        evaluate_run(run, config, params, decode, {"effective configuration": effective})
+    run_folder.write_text(run.output_dir, "config.gin", effective)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,77 @@
+"""Answers instructions: a file with one a line, or typed at a prompt.
+
+    python scripts/generate.py --gin.GenerateRun.checkpoint='"runs/quickstart/seed0/tuned"'
+    python scripts/generate.py --gin.GenerateRun.checkpoint='"runs/flan"' \\
+        --gin.GenerateRun.input_file='"instructions.txt"' \\
+        --gin.GenerateRun.output_file='"answers.txt"'
+
+Hardware: TPU, GPU or CPU. At the prompt, a backslash and n stand for a line break; an empty line
+or the end of input ends the session.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flan_jax import configuration
+
+
+def main(argv: Sequence[str]) -> None:
+    (run,), _ = configuration.from_command_line(["GenerateRun"], __doc__, argv)
+    import jax
+
+    from flan_jax.evaluation.generation import answer_texts
+    from flan_jax.parallel.mesh import make_mesh
+    from flan_jax.train import checkpoint, run_folder
+
+    folder, step = run_folder.locate(run.checkpoint, run.step)
+    config = run_folder.read_model_config(folder)
+    vocabulary = run_folder.read_vocabulary(folder)
+    mesh = make_mesh(run.mesh)
+    with jax.set_mesh(mesh):
+        params = checkpoint.load_params(str(folder), config, mesh, step)
+
+        def answer(instructions: list[str]) -> list[str]:
+            texts, cut = answer_texts(
+                config, params, instructions, vocabulary.encode, vocabulary.decode, run
+            )
+            if cut:
+                print(f"{cut} instructions were cut to {run.inputs_length} tokens", file=sys.stderr)
+            return texts
+
+        if run.input_file is None:
+            converse(answer)
+        else:
+            answer_file(answer, run.input_file, run.output_file)
+
+
+def answer_file(
+    answer: Callable[[list[str]], list[str]], input_file: str, output_file: str | None
+) -> None:
+    """Answers each line of a file; a line break within an answer is written as backslash and n."""
+    instructions = [unescape(line) for line in Path(input_file).read_text().splitlines()]
+    lines = "".join(text.replace("\n", "\\n") + "\n" for text in answer(instructions))
+    if output_file is None:
+        sys.stdout.write(lines)
+    else:
+        Path(output_file).write_text(lines)
+
+
+def converse(answer: Callable[[list[str]], list[str]]) -> None:
+    """Answers instructions as they are typed."""
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        if not line:
+            return
+        print(answer([unescape(line)])[0], flush=True)
+
+
+def unescape(line: str) -> str:
+    return line.replace("\\n", "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

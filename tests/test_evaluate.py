@@ -1,0 +1,194 @@
+"""Caches in; predictions, results and a report out."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import small_models
+from make_cache import VOCABULARY, write_cache
+from quick_compilation import compile_quickly  # noqa: F401
+
+from flan_jax.data import store
+from flan_jax.evaluation import evaluate as engine
+from flan_jax.evaluation import examples as examples_module
+from flan_jax.evaluation import results, scoring
+from flan_jax.evaluation.evaluate import EvaluateRun, EvaluationConfig, evaluate
+
+CONFIG = small_models.CONFIGS["encoder_decoder"]
+SETTINGS = EvaluationConfig(batch_size=8, max_decode_length=4)
+OPTIONS = ("cat", "dog", "cow")
+
+
+@pytest.fixture(scope="module")
+def params():
+    return small_models.params_of(CONFIG)
+
+
+def write_evaluation_cache(folder, evaluation, examples=6, **changes):
+    """A cache of `examples` examples under two templates; the answer is mostly the dog."""
+    generator = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    writer = store.CacheWriter(str(folder), store.schema(50, evaluation=True))
+    for number in range(examples):
+        answer = 1 if number else 0
+        rows = [
+            {
+                "inputs": [*generator.integers(2, 50, 5 + 2 * number).tolist(), 1],
+                "targets": [10 + answer, 1],
+                "example": 3 * number,  # some rows of the source were dropped
+                "template": template,
+                "prompt": f"Which animal, {number}?",
+                "option_tokens": [[10, 1], [11, 1], [12, 9, 1]],
+                "options": list(OPTIONS),
+                "answer": answer,
+                "references": [OPTIONS[answer]],
+            }
+            for template in range(2)
+        ]
+        if evaluation == "generate":
+            rows = [r | {"options": [], "option_tokens": [], "answer": -1} for r in rows]
+        writer.add(rows)
+    facts = {
+        "name": f"animals:zero_shot:{evaluation}",
+        "task": "animals",
+        "cluster": f"zoo_{evaluation}",
+        "metrics": ["accuracy"],
+        "form": {"evaluation": evaluation},
+        "templates": [
+            {"name": "", "inputs": "Which animal?", "targets": "{answer}"},
+            {"name": "", "inputs": "Animal:", "targets": "a {answer}"},
+        ],
+        "num_templates": 2,
+        "cache": folder.name,
+        "vocabulary": VOCABULARY,
+        "dropped": {"empty answer": {"count": 4, "first": []}},
+        "dropped_renderings": {},
+        "truncated": {},
+    }
+    store.write_manifest(str(folder), writer.close(), facts | changes)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    root = tmp_path_factory.mktemp("caches")
+    return [write_evaluation_cache(root / kind, kind) for kind in ("rank", "generate")]
+
+
+def decode(tokens):
+    return " ".join(map(str, tokens))
+
+
+def test_scores_equal_those_of_the_scorer(params, caches):
+    found = evaluate(CONFIG, params, caches[:1], SETTINGS)
+    examples = examples_module.load(caches[0])
+    scores = scoring.score_options(CONFIG, params, examples.examples, batch_size=8)
+    right = [np.argmax(s) == e.answer for s, e in zip(scores, examples.examples, strict=True)]
+    (task,) = found.tasks
+    assert task.statistics["accuracy"].ravel().tolist() == right
+    assert task.examples == (0, 3, 6, 9, 12, 15)
+    assert task.templates == ("Which animal?", "Animal: → a {answer}")
+    assert task.chance == pytest.approx(1 / 3)
+    assert task.majority == pytest.approx(5 / 6)
+    assert task.left_out == {"dropped": 4}
+    assert found.roles == {"zoo_rank": "trained"}
+
+
+def test_predictions_hold_a_line_for_each_scored_example(params, caches, tmp_path):
+    path = tmp_path / "new" / "predictions.jsonl"
+    settings = dataclasses.replace(SETTINGS, batch_size=3)
+    found = evaluate(CONFIG, params, caches, settings, decode, predictions_path=str(path))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 24
+    assert len({(line["task"], line["example"], line["template"]) for line in lines}) == 24
+    ranked, generated = lines[0], lines[-1]
+    assert ranked["prompt"].startswith("Which animal") and ranked["options"] == [*OPTIONS]
+    assert ranked["choice"] == int(np.argmax(ranked["option_scores"]))
+    assert ranked["prediction"] == OPTIONS[ranked["choice"]]
+    assert generated["task"] == "animals:zero_shot:generate"
+    assert "option_scores" not in generated and generated["references"] == ["cat"]
+    mean = np.mean([line["scores"]["accuracy"] for line in lines[:12]])
+    assert results.summarise(found).clusters["zoo_rank"].score.value == pytest.approx(mean)
+
+
+def test_results_do_not_depend_on_the_batch_size(params, caches, tmp_path):
+    for size in (3, 8):
+        settings = dataclasses.replace(SETTINGS, batch_size=size)
+        found = evaluate(CONFIG, params, caches, settings, decode)
+        found = dataclasses.replace(found, seconds=0.0)
+        tasks = [dataclasses.replace(task, samples=()) for task in found.tasks]
+        results.save(dataclasses.replace(found, tasks=tasks), str(tmp_path / f"{size}.json"))
+    assert (tmp_path / "3.json").read_text() == (tmp_path / "8.json").read_text()
+
+
+def test_a_part_of_the_examples_is_spread_evenly(params, caches):
+    settings = dataclasses.replace(SETTINGS, max_examples=3)
+    (task,) = evaluate(CONFIG, params, caches[:1], settings).tasks
+    assert task.examples == (0, 6, 15)
+    assert examples_module.count_rows(caches[0], 3) == 6
+
+
+def test_a_run_writes_predictions_results_and_report(params, caches, tmp_path):
+    run = EvaluateRun(
+        "runs/x", caches, str(tmp_path), settings=SETTINGS, test_clusters=("zoo_rank",)
+    )
+    found = engine.evaluate_run(run, CONFIG, params, decode, {"gin": "x = 1"})
+    assert found.roles == {"zoo_rank": "test", "zoo_generate": "trained"}
+    loaded = results.load(str(tmp_path / "results.json"))
+    assert loaded.facts["checkpoint"] == "runs/x" and loaded.facts["batch_size"] == 8
+    record = json.loads((tmp_path / "report.json").read_text())
+    assert record["clusters"]["zoo_rank"]["n"] == 6
+    assert record["clusters"]["zoo_generate"]["chance"] == 0.0
+    assert "Which animal" in (tmp_path / "report.html").read_text()
+    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 24
+
+
+def test_a_remote_folder_is_read_and_written(params, caches, tmp_path):
+    from flan_jax import storage
+
+    storage.upload(caches[0], "memory://evaluation/cache")
+    run = EvaluateRun(
+        "runs/x",
+        ["memory://evaluation/cache"],
+        "memory://evaluation/out",
+        settings=SETTINGS,
+        local_dir=str(tmp_path),
+    )
+    engine.evaluate_run(run, CONFIG, params, decode)
+    assert results.load("memory://evaluation/out/results.json").tasks[0].task == "animals"
+    assert storage.path("memory://evaluation/out/report.html").exists()
+
+
+def test_what_cannot_be_scored_is_an_error(params, caches, tmp_path):
+    with pytest.raises(ValueError, match="at least one evaluation cache"):
+        evaluate(CONFIG, params, [])
+    with pytest.raises(ValueError, match="'animals:zero_shot:generate' needs generated answers"):
+        evaluate(CONFIG, params, caches[1:], SETTINGS)
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, params)
+    with pytest.raises(ValueError, match="animals:zero_shot:rank'.*template.*are not finite"):
+        evaluate(CONFIG, broken, caches[:1], SETTINGS)
+    with pytest.raises(ValueError, match="logits of 8 of 8 rows are not finite"):
+        evaluate(CONFIG, broken, caches[1:], SETTINGS, decode)
+    with pytest.raises(ValueError, match="token id 49, but the model has 20 embedding rows"):
+        evaluate(dataclasses.replace(CONFIG, vocab_size=20), params, caches[:1], SETTINGS)
+    write_cache(tmp_path / "training", [[{"inputs": [5, 1], "targets": [6, 1]}]])
+    with pytest.raises(ValueError, match="is a training cache.*':rank' or ':generate'"):
+        evaluate(CONFIG, params, [str(tmp_path / "training")], SETTINGS)
+    unknown = write_evaluation_cache(tmp_path / "unknown", "rank", metrics=["acuracy"])
+    with pytest.raises(ValueError, match="'acuracy' of task 'animals:zero_shot:rank' is unknown"):
+        evaluate(CONFIG, params, [unknown], SETTINGS)
+    one = examples_module.load(caches[0])
+    bad = dataclasses.replace(one.examples[0], options=(), option_tokens=(), answer=-1)
+    with pytest.raises(ValueError, match="example 0, template 0: expected options"):
+        examples_module.check(dataclasses.replace(one, examples=(bad,)))
+    with pytest.raises(ValueError, match="has no examples to evaluate"):
+        examples_module.check(dataclasses.replace(one, examples=()))
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="score: expected sum or mean, got 'max'"):
+        EvaluationConfig(score="max")
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        EvaluationConfig(batch_size=0)

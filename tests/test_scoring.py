@@ -1,0 +1,146 @@
+"""Rank classification: equal to the full forward of the model, whatever the batch."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small_models
+from quick_compilation import compile_quickly  # noqa: F401
+
+from flan_jax.evaluation import batching, generation, scoring
+from flan_jax.evaluation.examples import Example
+from flan_jax.model import transformer
+
+MODELS = ("encoder_decoder", "decoder_only", "prefix_lm_relative")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    config = small_models.CONFIGS[request.param]
+    return config, small_models.params_of(config)
+
+
+def make_examples(count: int) -> list[Example]:
+    """Prompts of 1 to 40 tokens with 2 to 4 options of 1 to 6 tokens."""
+    generator = np.random.default_rng(0)
+
+    def tokens(most):
+        length = generator.integers(0, most)
+        return [*generator.integers(2, small_models.VOCAB, length).tolist(), 1]
+
+    examples = []
+    for index in range(count):
+        options = tuple(tokens(6) for _ in range(generator.integers(2, 5)))
+        texts = tuple(map(str, range(len(options))))
+        examples.append(Example(tokens(40), "", ("0",), texts, options, 0, index))
+    return examples
+
+
+@small_models.quick_jit
+def log_probabilities(config, params, batch):
+    """Of every target token, from the ordinary forward pass."""
+    logits = transformer.apply(config, params, batch)
+    targets = jnp.asarray(batch.decoder_targets)[..., None]
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), targets, axis=-1)[..., 0]
+
+
+def test_scores_equal_the_full_forward(model):
+    config, params = model
+    examples = make_examples(4)
+    scores = scoring.score_options(config, params, examples, batch_size=3)
+    rows = [
+        [(np.array(example.inputs), np.array(option))]
+        for example in examples
+        for option in example.option_tokens
+    ]
+    batch = small_models.rows_batch(config, rows, inputs_length=40, targets_length=10)
+    expected = (log_probabilities(config, params, batch) * batch.weights).sum(axis=1)
+    np.testing.assert_allclose(np.concatenate(scores), expected, atol=1e-5, rtol=1e-6)
+
+
+def test_scores_and_choices_do_not_depend_on_the_batch_size(model):
+    examples = make_examples(12)
+    few = scoring.score_options(*model, examples, batch_size=3)
+    many = scoring.score_options(*model, examples, batch_size=64)
+    for example, a, b in zip(examples, few, many, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
+        lengths = [len(tokens) for tokens in example.option_tokens]
+        for normalisation in ("sum", "mean"):
+            choices = [scoring.choose(scores, lengths, normalisation) for scores in (a, b)]
+            assert choices[0] == choices[1]
+
+
+def test_equal_options_tie_and_the_first_is_chosen(model):
+    example = Example([5, 6, 1], "", ("0",), ("a",) * 3, ([7, 1],) * 3, 0)
+    (scores,) = scoring.score_options(*model, [example], batch_size=3)
+    assert scores == pytest.approx([scores[0]] * 3, abs=scoring.TIE)
+    assert scoring.choose(scores, [2, 2, 2]) == 0
+
+
+def test_choose_takes_the_first_of_a_tie_and_can_normalise_by_length():
+    assert scoring.choose(np.array([-3.0, -1.0, -1.0]), [1, 1, 1]) == 1
+    assert scoring.choose(np.array([-3.0, -1.000001, -1.0]), [1, 1, 1]) == 1
+    assert scoring.choose(np.array([-3.0, -4.0]), [1, 2]) == 0
+    assert scoring.choose(np.array([-3.0, -4.0]), [1, 2], "mean") == 1
+
+
+def test_buckets():
+    assert [batching.bucket(n) for n in (3, 16, 33, 65, 97, 200)] == [4, 16, 64, 96, 128, 256]
+    assert batching.bucket(0, 4) == 4
+    assert all(batching.bucket(n) >= n for n in range(1, 2000))
+
+
+def test_batches_hold_every_row_once_and_the_largest_first():
+    sizes = [(16, 3), (32, 1), (16, 5), (32, 2), (16, 4)]
+    batches = [rows.tolist() for rows in batching.longest_first(sizes, 2)]
+    assert batches == [[3, 1], [2, 4], [0]]
+
+
+ON_A_MESH = """
+import json
+import jax
+import pytest
+import small_models
+from quick_compilation import compile_quickly  # noqa: F401
+from test_scoring import make_examples
+
+from flan_jax.evaluation import generation, scoring
+from flan_jax.parallel.mesh import MeshConfig, make_mesh
+
+assert jax.device_count() == 4
+config = small_models.CONFIGS["encoder_decoder"]
+params = small_models.params_of(config)
+examples = make_examples(5)
+with jax.set_mesh(make_mesh(MeshConfig(data=2, tensor=2))):
+    scores = scoring.score_options(config, params, examples, batch_size=4)
+    prompts = [example.inputs for example in examples]
+    answers = generation.generate(config, params, prompts, 4, batch_size=4)
+    with pytest.raises(ValueError, match="7 rows.*batch_size to a multiple of 2"):
+        scoring.score_options(config, params, examples, batch_size=7)
+print(json.dumps([[row.tolist() for row in scores], answers]))
+"""
+
+
+def test_four_devices_give_the_scores_and_answers_of_one():
+    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    folders = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
+    environment["PYTHONPATH"] = os.pathsep.join(folders)
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_MESH], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    scores, answers = json.loads(done.stdout)
+    config = small_models.CONFIGS["encoder_decoder"]
+    params, examples = small_models.params_of(config), make_examples(5)
+    alone = scoring.score_options(config, params, examples, batch_size=3)
+    for a, b in zip(alone, scores, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
+    prompts = [example.inputs for example in examples]
+    assert generation.generate(config, params, prompts, 4, batch_size=3) == answers

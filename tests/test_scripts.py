@@ -1,0 +1,118 @@
+"""The scripts, one after the other, as a user calls them."""
+
+import importlib.util
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODEL = {
+    "ModelConfig.architecture": "encoder_decoder",
+    "ModelConfig.vocab_size": 1024,
+    "ModelConfig.d_model": 16,
+    "ModelConfig.d_ff": 16,
+    "ModelConfig.num_layers": 1,
+    "ModelConfig.num_heads": 2,
+    "ModelConfig.head_dim": 8,
+    "FeedConfig.inputs_length": 32,
+    "FeedConfig.targets_length": 16,
+    "FeedConfig.batch_size": 2,
+    "TrainRun.steps": 3,
+}
+
+
+def call(script: str, settings: dict) -> None:
+    spec = importlib.util.spec_from_file_location(script, ROOT / "scripts" / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main([f"--gin.{name}={value!r}" for name, value in settings.items()])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of a run that was cached, trained (scored on the way) and evaluated."""
+    folder = tmp_path_factory.mktemp("scripts")
+    caches = {
+        "CacheRun.collection": "small",
+        "CacheRun.cache_dir": f"{folder}/caches",
+        "CacheRun.module": "small_collection",
+        "CacheRun.mixtures": ("small_train",),
+        "CacheRun.scored_clusters": ("far",),
+        "CacheConfig.inputs_length": 32,
+        "CacheConfig.targets_length": 16,
+    }
+    call("cache", caches)
+    listed = json.loads((folder / "caches" / "small.json").read_text())
+    scored = listed["evaluation"]["zero_shot"]
+    training = {
+        "TrainRun.mixture": listed["mixtures"]["small_train"],
+        "TrainRun.output_dir": f"{folder}/run",
+        "TrainRun.evaluate_every": 3,
+        "TrainingEvaluation.caches": scored,
+    }
+    call("train", MODEL | training)
+    evaluation = {
+        "EvaluateRun.checkpoint": f"{folder}/run",
+        "EvaluateRun.caches": scored,
+        "EvaluateRun.test_clusters": ("far",),
+        "EvaluateRun.output_dir": f"{folder}/evaluation",
+    }
+    call("evaluate", evaluation)
+    return folder
+
+
+def test_training_writes_what_it_ran_with(folder):
+    assert "TrainRun.steps = 3" in (folder / "run" / "config.gin").read_text()
+    for name in ("run.json", "model.json", "vocabulary.model"):
+        assert (folder / "run" / name).exists()
+
+
+def test_training_is_scored_on_the_way(folder):
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    scores = [score for line in lines for name, score in json.loads(line).items() if "far" in name]
+    assert scores and all(0 <= score <= 1 for score in scores)
+
+
+def test_evaluation_equals_the_score_on_the_way(folder):
+    report = json.loads((folder / "evaluation" / "report.json").read_text())
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    on_the_way = next(
+        score for line in lines for name, score in json.loads(line).items() if "far" in name
+    )
+    assert report["clusters"]["far"]["role"] == "test"
+    assert report["clusters"]["far"]["tuned"] == pytest.approx(on_the_way, abs=1e-6)
+    predictions = (folder / "evaluation" / "predictions.jsonl").read_text().splitlines()
+    assert len(predictions) == 20  # ten examples under two templates
+
+
+def test_generation_from_a_file(folder):
+    (folder / "in.txt").write_text("which is first? dog cat\nred\\nblue\n")
+    settings = {
+        "GenerateRun.checkpoint": f"{folder}/run",
+        "GenerateRun.input_file": f"{folder}/in.txt",
+        "GenerateRun.output_file": f"{folder}/out.txt",
+        "GenerateRun.max_decode_length": 4,
+    }
+    call("generate", settings)
+    assert len((folder / "out.txt").read_text().splitlines()) == 2
+
+
+def test_generation_at_a_prompt(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("which is first? dog cat\n\n"))
+    settings = {"GenerateRun.checkpoint": f"{folder}/run", "GenerateRun.max_decode_length": 4}
+    call("generate", settings)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_foreign_vocabulary_is_refused(folder, tmp_path):
+    import shutil
+
+    from flan_jax.train import run_folder
+
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "run" / "vocabulary.model").unlink()
+    with pytest.raises(run_folder.RunFolderError, match="has no vocabulary.model"):
+        run_folder.read_vocabulary(tmp_path / "run")
