@@ -21,7 +21,6 @@ from typing import Any
 from flan_jax import storage
 from flan_jax.data import forms
 from flan_jax.data.tokenisation import CacheConfig
-from flan_jax.data.variants import Variant
 from flan_jax.data.vocabulary import Vocabulary
 
 
@@ -35,6 +34,7 @@ class CacheRun:
       tokens: lengths, and what is kept.
       mixtures: SeqIO mixtures (or tasks) to train on.
       scored_clusters: clusters to score.
+      scored_tasks: SeqIO tasks to score beside these, declared with us or not, by their names.
       scored_forms: prompt forms to score them in; a task without options has no form without.
       scored_splits: the split that is scored is the first of these that a task has.
       data_dir: folder of the data sets; None where the collection needs none.
@@ -49,6 +49,7 @@ class CacheRun:
     tokens: CacheConfig
     mixtures: tuple[str, ...] = ()
     scored_clusters: tuple[str, ...] = ()
+    scored_tasks: tuple[str, ...] = ()
     scored_forms: tuple[str, ...] = ("zero_shot",)
     scored_splits: tuple[str, ...] = ("test", "validation")
     data_dir: str | None = None
@@ -79,8 +80,10 @@ def prepare(run: CacheRun) -> dict[str, Any]:
     )
     mixtures = {name: _build_mixture(run, name) for name in run.mixtures}
     evaluation = {
-        form: [_build_scored(run, one) for one in _scored(run, form)] for form in run.scored_forms
+        form: [_build_scored(run, name) for name in _scored(run, form)] for form in run.scored_forms
     }
+    if run.scored_tasks:
+        evaluation["tasks"] = [_build_scored(run, name) for name in run.scored_tasks]
     content = {"mixtures": mixtures, "evaluation": evaluation}
     target = storage.path(run.cache_dir) / f"{run.collection}.json"
     storage.write_atomically(target, json.dumps(_merged(target, content), indent=1).encode())
@@ -101,38 +104,47 @@ def _no_start_up_messages() -> Iterator[None]:
 
 
 def _build_mixture(run: CacheRun, name: str) -> str:
-    import seqio
-
     from flan_jax.data import cache
-    from flan_jax.data.seqio_adapter import vocabulary_of
 
     return cache.build_mixture(
         name,
         "train",
-        vocabulary_of(seqio.get_mixture_or_task(name).output_features["targets"].vocabulary),
+        _vocabulary(name),
         run.tokens,
         run.cache_dir,
         allow_missing=run.allow_missing,
     )
 
 
-def _build_scored(run: CacheRun, scored: Variant) -> str:
+def _build_scored(run: CacheRun, name: str) -> str:
+    import seqio
+
     from flan_jax.data import cache
 
-    split = next((split for split in run.scored_splits if split in scored.splits), None)
+    splits = list(seqio.get_mixture_or_task(name).splits)
+    split = next((split for split in run.scored_splits if split in splits), None)
     if split is None:
         raise ValueError(
-            f"{scored.name!r} has none of the splits {', '.join(run.scored_splits)} to score; it "
-            f"has {', '.join(scored.splits)}: set CacheRun.scored_splits"
+            f"{name!r} has none of the splits {', '.join(run.scored_splits)} to score; it has "
+            f"{', '.join(splits)}: set CacheRun.scored_splits"
         )
-    return cache.build(scored.name, split, scored.vocabulary, run.tokens, run.cache_dir)
+    return cache.build(name, split, _vocabulary(name), run.tokens, run.cache_dir, evaluation=True)
 
 
-def _scored(run: CacheRun, form: str) -> Iterable[Variant]:
-    """The tasks of the scored clusters in one form, ranked where they have options."""
+def _vocabulary(name: str) -> Vocabulary:
+    """The vocabulary that a task or mixture was registered with."""
+    import seqio
+
+    from flan_jax.data.seqio_adapter import vocabulary_of
+
+    return vocabulary_of(seqio.get_mixture_or_task(name).output_features["targets"].vocabulary)
+
+
+def _scored(run: CacheRun, form: str) -> Iterable[str]:
+    """Names of the tasks of the scored clusters in one form, ranked where they have options."""
     from flan_jax.data import registry
 
-    table = registry.clusters(run.collection)
+    table = registry.clusters(run.collection) if run.scored_clusters else {}
     for cluster in run.scored_clusters:
         if cluster not in table:
             raise ValueError(
@@ -143,7 +155,7 @@ def _scored(run: CacheRun, form: str) -> Iterable[Variant]:
             ranked = registry.variant(f"{name}:{form}:{forms.RANK}")
             scored = ranked or registry.variant(f"{name}:{form}:{forms.GENERATE}")
             if scored:
-                yield scored
+                yield scored.name
 
 
 def _merged(target: storage.AnyPath, content: dict[str, Any]) -> dict[str, Any]:
