@@ -1,11 +1,15 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
 from flan_jax import configuration
 from flan_jax.configuration import ConfigurationError, build, from_command_line
 from flan_jax.model.config import ModelConfig
+from flan_jax.parallel.mesh import AXES, MeshConfig
 
+ROOT = Path(__file__).parent.parent
 MODEL = ["TrainRun.output_dir = 'x'", "TrainRun.mixture = 'm.json'"]
 FILES = ["runs/tune.gin", "models/t5_1_1_small.gin"]
 
@@ -88,6 +92,19 @@ def test_every_field_is_documented(name):
         field.name for field in dataclasses.fields(cls) if f"{field.name}:" not in cls.__doc__
     ]
     assert not undocumented
+
+
+def test_the_mesh_is_read_as_a_whole():
+    assert tuple(field.name for field in dataclasses.fields(MeshConfig)) == AXES
+
+
+@pytest.mark.parametrize("name", sorted({*configuration.CONFIGURABLES} - {"MeshConfig"}))
+def test_every_field_is_read(name):
+    folders = [ROOT / "flan_jax", ROOT / "scripts"]
+    code = "\n".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
+    fields = dataclasses.fields(configuration._configurable(name))
+    unread = [field.name for field in fields if not re.search(rf"\w\.{field.name}\b", code)]
+    assert not unread
 
 
 def _gin_files(folder):
