@@ -18,6 +18,7 @@ from pathlib import Path
 
 import jax
 
+from flan_jax import storage
 from flan_jax.data.mixture import open_mixture
 from flan_jax.data.preparation import CacheRun, prepare_in_subprocess
 from flan_jax.evaluation import report, results
@@ -81,6 +82,8 @@ class Experiment:
 
     def __post_init__(self):
         names = [stage.name for stage in self.stages]
+        if len({*names}) < len(names):
+            raise ValueError(f"Experiment.stages: each needs a name of its own; they are {names}")
         if self.subject not in names:
             raise ValueError(f"Experiment.subject={self.subject!r} is no stage; there are {names}")
         for i, stage in enumerate(self.stages):
@@ -247,17 +250,21 @@ class _Seconds:
 
     def __init__(self, folder: Path):
         self._file = folder / "seconds.json"
-        self.phases: dict[str, float] = {}
-        if self._file.exists():
-            self.phases = json.loads(self._file.read_text())
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase, in the order in which phases were begun."""
+        return json.loads(self._file.read_text()) if self._file.exists() else {}
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
+        """Adds the time that the block takes."""
         start = time.monotonic()
         try:
             yield
         finally:
-            spent = time.monotonic() - start
-            self.phases[phase] = round(self.phases.get(phase, 0.0) + spent, 1)
+            # Read again: another process may be running other seeds of the same experiment.
+            phases = self.phases
+            phases[phase] = round(phases.get(phase, 0.0) + time.monotonic() - start, 1)
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(json.dumps(self.phases, indent=1))
+            storage.write_atomically(storage.path(str(self._file)), json.dumps(phases).encode())

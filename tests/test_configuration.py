@@ -122,3 +122,12 @@ def test_shipped_models_build(file):
 def test_shipped_experiments_build(file):
     (experiment,), _ = build(["Experiment"], [file])
     assert experiment.stages
+
+
+def test_the_quickstart_has_the_roles_that_the_collection_declares():
+    from tasks.mini import roles
+
+    (experiment,), _ = build(["Experiment"], ["experiments/mini_quickstart.gin"])
+    assert experiment.test_clusters == roles.TEST
+    assert experiment.dev_clusters == roles.DEVELOPMENT
+    assert set(experiment.trained_clusters) == set(roles.TRAINED)

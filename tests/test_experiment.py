@@ -99,6 +99,8 @@ def test_stages_must_exist(folder):
         dataclasses.replace(experiment, subject="tunned")
     with pytest.raises(ValueError, match="starts from 'pretrained', which is no earlier stage"):
         dataclasses.replace(experiment, stages=experiment.stages[1:])
+    with pytest.raises(ValueError, match="each needs a name of its own"):
+        dataclasses.replace(experiment, stages=experiment.stages * 2)
 
 
 def test_caches_that_fail_end_the_experiment(folder):
