@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flan_jax.evaluation.examples import expand
+
 ROOT = Path(__file__).parent.parent
 MODEL = {
     "ModelConfig.architecture": "encoder_decoder",
@@ -56,7 +58,7 @@ def folder(tmp_path_factory):
     call("train", MODEL | training)
     evaluation = {
         "EvaluateRun.checkpoint": f"{folder}/run",
-        "EvaluateRun.caches": scored,
+        "EvaluateRun.caches": [f"{folder}/caches/small.json"],
         "EvaluateRun.test_clusters": ("far",),
         "EvaluateRun.output_dir": f"{folder}/evaluation",
     }
@@ -86,6 +88,11 @@ def test_evaluation_equals_the_score_on_the_way(folder):
     assert report["clusters"]["far"]["tuned"] == pytest.approx(on_the_way, abs=1e-6)
     predictions = (folder / "evaluation" / "predictions.jsonl").read_text().splitlines()
     assert len(predictions) == 20  # ten examples under two templates
+
+
+def test_a_list_names_the_forms_it_has(folder):
+    with pytest.raises(ValueError, match="lists no caches to score in form 'few_shot'"):
+        expand([f"{folder}/caches/small.json"], "few_shot")
 
 
 def test_generation_from_a_file(folder):

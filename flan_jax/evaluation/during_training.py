@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flan_jax.evaluation.evaluate import Decode, EvaluationConfig, evaluate
+from flan_jax.evaluation.examples import expand
 from flan_jax.evaluation.results import summarise
 from flan_jax.model.config import ModelConfig
 
@@ -14,11 +15,13 @@ class TrainingEvaluation:
     """What is scored every `TrainRun.evaluate_every` steps.
 
     Attributes:
-      caches: folders of evaluation caches, local or remote.
+      caches: folders of evaluation caches, or lists of them (`<cache_dir>/<collection>.json`).
+      form: prompt form that is taken from lists.
       settings: how examples are scored.
     """
 
     caches: Sequence[str] = ()
+    form: str = "zero_shot"
     settings: EvaluationConfig = EvaluationConfig()
 
 
@@ -40,12 +43,13 @@ def make_evaluate(
     """
     if not scored.caches:
         raise ValueError(
-            "TrainRun.evaluate_every is set, but TrainingEvaluation.caches is empty: name the "
-            "caches to score, as listed in <cache_dir>/<collection>.json"
+            "TrainRun.evaluate_every is set, but TrainingEvaluation.caches is empty: name "
+            "<cache_dir>/<collection>.json, or the folders of the caches to score"
         )
+    caches = expand(scored.caches, scored.form)
 
     def score(params: Any, step: int) -> dict[str, float]:
-        found = evaluate(config, params, scored.caches, scored.settings, decode, progress=False)
+        found = evaluate(config, params, caches, scored.settings, decode, progress=False)
         summary = summarise(found, resamples=1)
         clusters = {name: cluster.score.value for name, cluster in summary.clusters.items()}
         return {**clusters, "mean": sum(clusters.values()) / len(clusters)}

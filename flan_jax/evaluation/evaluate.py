@@ -56,8 +56,9 @@ class EvaluateRun:
 
     Attributes:
       checkpoint: a training run's folder, or one checkpoint in it.
-      caches: folders of evaluation caches, local or remote.
+      caches: folders of evaluation caches, or lists of them (`<cache_dir>/<collection>.json`).
       output_dir: where predictions, results and report go.
+      form: prompt form that is taken from lists.
       step: which checkpoint of the run; None for the latest.
       settings: how examples are scored.
       mesh: devices along each mesh axis.
@@ -71,6 +72,7 @@ class EvaluateRun:
     checkpoint: str
     caches: Sequence[str]
     output_dir: str
+    form: str = "zero_shot"
     step: int | None = None
     settings: EvaluationConfig = EvaluationConfig()
     mesh: MeshConfig = MeshConfig()
@@ -107,7 +109,7 @@ def evaluate_run(
     results = evaluate(
         config,
         params,
-        run.caches,
+        examples_module.expand(run.caches, run.form),
         run.settings,
         decode=decode,
         predictions_path=f"{run.output_dir}/predictions.jsonl",

@@ -1,6 +1,7 @@
 """Evaluation examples as the scorers see them, and how a cache becomes them."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -98,6 +99,32 @@ def load(path: str, max_examples: int | None = None, local_dir: str = "") -> Exa
     )
     check(result)
     return result
+
+
+def expand(caches: Sequence[str], form: str) -> list[str]:
+    """Puts the caches of a list in the place of the list.
+
+    Args:
+      caches: folders of caches, and lists of caches (`<cache_dir>/<collection>.json`).
+      form: prompt form whose caches are taken from a list, e.g. "zero_shot"; "tasks" for those
+        that were asked for by name.
+
+    Raises:
+      ValueError: a list has no such form.
+    """
+    folders = []
+    for path in caches:
+        if not path.endswith(".json"):
+            folders.append(path)
+            continue
+        listed = json.loads(storage.path(path).read_text())["evaluation"]
+        if form not in listed:
+            raise ValueError(
+                f"{path} lists no caches to score in form {form!r}; it has {', '.join(listed)}: "
+                "choose one of these, or build them with CacheRun.scored_forms"
+            )
+        folders += listed[form]
+    return folders
 
 
 def count_rows(path: str, max_examples: int | None = None) -> int:
