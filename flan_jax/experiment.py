@@ -14,7 +14,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 
@@ -36,8 +35,9 @@ class Stage:
     Attributes:
       name: its name in the report; `flan_jax.evaluation.comparison.LABELS` has readable ones.
       mixture: SeqIO mixture that it is trained on.
-      train: the training run; the experiment sets its folder, mixture, seed and initial weights.
-      init_from: name of the earlier stage whose weights it starts from; empty for random weights.
+      train: the training run; the experiment sets its folder, mixture and seed.
+      init_from: name of the earlier stage whose weights it starts from; empty for those of
+        `train.init_from`, or random ones.
       scored_forms: prompt forms it is scored in; of several, the best for each cluster counts.
       sees_held_out: trains on held-out clusters on purpose (the ceiling).
     """
@@ -121,7 +121,7 @@ def run(experiment: Experiment, configuration: str) -> dict:
       ValueError: a stage that must not trains on a held-out cluster.
       Interrupted: a signal came while a stage was training.
     """
-    seconds = _Seconds(Path(experiment.output_dir))
+    seconds = _Seconds(storage.path(experiment.output_dir))
     with seconds.measure("caches"):
         prepared = prepare_in_subprocess(_all_caches(experiment))
     for stage in experiment.stages:
@@ -178,7 +178,7 @@ def _run_stage(
 ) -> Results:
     """Trains a stage for one seed and scores it in each of its prompt forms."""
     folder = _folder(experiment, seed)
-    init_from = str(folder / stage.init_from) if stage.init_from else None
+    init_from = str(folder / stage.init_from) if stage.init_from else stage.train.init_from
     train = dataclasses.replace(
         stage.train,
         output_dir=str(folder / stage.name),
@@ -201,12 +201,12 @@ def _score(
     experiment: Experiment, system: str, train: TrainRun, form: str, caches: Sequence[str]
 ) -> Results:
     """Scores a trained stage, unless the same weights were scored on the same caches before."""
-    target = Path(train.output_dir) / f"results-{form}.json"
+    target = storage.path(train.output_dir) / f"results-{form}.json"
     facts = {
         "form": form,
         "seed": train.seed,
         "steps": train.steps,
-        "caches": sorted(Path(cache).name for cache in caches),
+        "caches": sorted(storage.path(cache).name for cache in caches),
         "settings": dataclasses.asdict(experiment.evaluation),
     }
     if target.exists():
@@ -231,9 +231,8 @@ def _score(
 
 
 def _notes(experiment: Experiment) -> list[str]:
-    by_name = {stage.name: stage for stage in experiment.stages}
-    subject = by_name[experiment.subject]
-    if subject.init_from:
+    subject = next(stage for stage in experiment.stages if stage.name == experiment.subject)
+    if subject.init_from or subject.train.init_from:
         return []
     return [
         "The model was trained on instructions from random weights, without pretraining: scores "
@@ -241,14 +240,14 @@ def _notes(experiment: Experiment) -> list[str]:
     ]
 
 
-def _folder(experiment: Experiment, seed: int) -> Path:
-    return Path(experiment.output_dir) / f"seed{seed}"
+def _folder(experiment: Experiment, seed: int) -> storage.AnyPath:
+    return storage.path(experiment.output_dir) / f"seed{seed}"
 
 
 class _Seconds:
     """Wall time of each phase, summed over the commands that it took to complete it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: storage.AnyPath):
         self._file = folder / "seconds.json"
 
     @property
@@ -267,4 +266,4 @@ class _Seconds:
             phases = self.phases
             phases[phase] = round(phases.get(phase, 0.0) + time.monotonic() - start, 1)
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            storage.write_atomically(storage.path(str(self._file)), json.dumps(phases).encode())
+            storage.write_atomically(self._file, json.dumps(phases).encode())

@@ -91,6 +91,9 @@ def test_random_weights_are_said_plainly(folder):
     experiment = dataclasses.replace(small_experiment(folder), subject="pretrained")
     assert "from random weights" in experiments._notes(experiment)[0]
     assert not experiments._notes(small_experiment(folder))
+    elsewhere = dataclasses.replace(TRAIN, init_from="runs/base")
+    stage = Stage("pretrained", "small_pretrain", elsewhere)
+    assert not experiments._notes(dataclasses.replace(experiment, stages=(stage,)))
 
 
 def test_stages_must_exist(folder):
