@@ -55,7 +55,7 @@ setup(
         "rouge-score",
         "sacrebleu",
         "safetensors",
-        "sentencepiece",
+        "sentencepiece<0.2.2",  # later ones need protobuf 7, which Apache Beam does not allow
         "seqio>=0.0.20",
         "tensorboardX",
         "tensorflow>=2.20",
