@@ -171,6 +171,5 @@ def test_documents_become_pretraining_tasks(objective, tmp_path, small_vocabular
             assert inputs == []
             pieces += targets[:-1]
     if objective != "span_corruption":
-        assert pieces == [token for token in tokens * 3][: len(pieces)]
         # What is left of a document may be a single token, which makes no example.
-        assert len(pieces) >= 3 * (len(tokens) - 1)
+        assert pieces in (tokens * 3, tokens[:-1] * 3)

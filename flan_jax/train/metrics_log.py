@@ -16,6 +16,7 @@ import numpy as np
 import tensorboardX
 from rich import progress
 from rich.console import Console
+from rich.table import Column
 
 from flan_jax.train.step import Metrics
 
@@ -207,12 +208,12 @@ class MetricsLog:
     def _open_bar(self, start: int) -> progress.Progress | None:
         if not self._console.is_terminal or not self._primary:
             return None
+        whole = Column(no_wrap=True, overflow="ignore")  # rather than cut to an ellipsis
         bar = progress.Progress(
-            progress.TextColumn("step"),
-            progress.MofNCompleteColumn(),
-            progress.BarColumn(),
-            progress.TextColumn("{task.description}"),
-            progress.TimeRemainingColumn(),
+            progress.MofNCompleteColumn(table_column=whole),
+            progress.BarColumn(bar_width=10),
+            progress.TextColumn("{task.description}", table_column=whole),
+            progress.TimeRemainingColumn(table_column=whole),
             console=self._console,
         )
         bar.add_task("compiling", total=self._steps, completed=start)
@@ -265,7 +266,7 @@ class MetricsLog:
             say(self._console, f"{self._jsonl} could not be written: {error.strerror}")
 
     def _show(self, step: int, record: Mapping[str, float]) -> None:
-        parts = [f"loss {record['loss']:.4f}", f"accuracy {record['accuracy']:.3f}"]
+        parts = [f"loss {record['loss']:.4f}"]
         left = ""
         if "steps_per_second" in record:
             parts.append(f"{record['tokens_per_second']:,.0f} tokens/s")
