@@ -216,6 +216,12 @@ def model(tmp_path):
     return config, params
 
 
+def test_load_params_from_a_relative_path(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    loaded = load_params(tmp_path.name, model[0])
+    assert_equal(loaded, jax.tree.map(lambda x: x * 2, model[1]))
+
+
 def test_load_params_alone(model, tmp_path):
     config, params = model
     assert run_folder.read_model_config(tmp_path) == config

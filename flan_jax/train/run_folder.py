@@ -222,7 +222,9 @@ def committed_steps(folder: Any) -> list[int]:
 def local_checkpoint(folder: Any, step: int) -> epath.Path:
     """A checkpoint as a path that orbax reads, copied here from file systems it does not know."""
     checkpoint = storage.path(folder) / CHECKPOINTS / str(step)
-    if not storage.is_remote(checkpoint) or _scheme(str(checkpoint)) in _ORBAX_SCHEMES:
+    if not storage.is_remote(checkpoint):
+        return epath.Path(Path(checkpoint).absolute())  # orbax reads nothing from a relative path
+    if _scheme(str(checkpoint)) in _ORBAX_SCHEMES:
         return epath.Path(str(checkpoint))
     local = Path(tempfile.mkdtemp(prefix="flan_jax_checkpoint_")) / str(step)
     _copy_tree(checkpoint, local)
