@@ -1,6 +1,6 @@
 """Answers instructions: a file with one a line, or typed at a prompt.
 
-    python scripts/generate.py --gin.GenerateRun.checkpoint='"runs/quickstart/seed0/tuned"'
+    python scripts/generate.py --gin.GenerateRun.checkpoint='"runs/quickstart/seed2/tuned"'
     python scripts/generate.py --gin.GenerateRun.checkpoint='"runs/flan"' \\
         --gin.GenerateRun.input_file='"instructions.txt"' \\
         --gin.GenerateRun.output_file='"answers.txt"'
