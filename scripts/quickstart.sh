@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole main job on the embedded collection, without a network once installed: caches, a small pretrained base
 # model, instruction tuning with clusters held out, zero-shot scores before and after, runs/quickstart/report.html.
-# Hardware: 2 CPU cores, about 3 GB of memory. Time: at most 8 minutes after the install.
+# Hardware: 2 CPU cores. Time: about 5 minutes, at most 8 after the install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
