@@ -160,8 +160,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dtype", choices=dtypes, help="of the tensors; as the parameters by default")
     one.add_argument(
         "--adapter", action="store_true",
-        help="write what LoRA trained as an adapter folder of peft, onto the model of --like; by "
-        "default it is merged into the weights",
+        help="write what LoRA or prompt tuning trained as an adapter folder of peft, onto the "
+        "model of --like; by default what LoRA trained is merged into the weights",
     )  # fmt: skip
 
     one = commands.add_parser("verify", help="compares the logits of both sides")

@@ -45,6 +45,22 @@ MODELS = {
         "gemma3_text",
         _GEMMA | dict(layer_types=["sliding_attention", "sliding_attention", "full_attention"]),
     ),
+    # As published from 4B on, with eyes, which are left out, and all layers stretched.
+    "gemma3_vision": (
+        "gemma3",
+        dict(
+            text_config=_GEMMA
+            | dict(
+                layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+                rope_scaling={"rope_type": "linear", "factor": 8.0},
+            ),
+            vision_config=dict(
+                hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                image_size=28, patch_size=14,
+            ),
+            mm_tokens_per_image=4,
+        ),
+    ),
 }
 
 

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 import pytest
 import tokenizer_files
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from scored import TUNED, make_results
 from small_models import CONFIGS
 from training_support import small_run, write_mixture
 
 from flan_jax.evaluation import results
-from flan_jax.interop import families, hugging_face, model_card, weights
+from flan_jax.interop import families, hugging_face, model_card, text_part, weights
 from flan_jax.interop.families import FamilyError
 from flan_jax.interop.imported import ConversionError
 from flan_jax.interop.safetensors_folder import INDEX, SINGLE, TensorFolder, TensorFolderError
@@ -82,6 +82,56 @@ def test_a_round_trip_is_bitwise_and_keeps_the_configuration(family, tmp_path):
     write(tmp_path / "parts", unscanned, family, params, shard_bytes=8000)
     assert len(TensorFolder(tmp_path / "parts").files) > 2
     assert_same(read(tmp_path / "parts")[1], params)
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_the_language_model_of_one_with_eyes(prefix, tmp_path):
+    config = SMALL["gemma3_text"]
+    write(tmp_path / "text", config, "gemma3_text")
+    text = json.loads((tmp_path / "text" / "config.json").read_text())
+    whole = {"model_type": "gemma3", "text_config": text, "vision_config": {}, "eos_token_id": 7}
+    plain = load_file(tmp_path / "text" / SINGLE)
+    tensors = {prefix + name.removeprefix("model."): value for name, value in plain.items()}
+    eyes = "vision_tower.vision_model.embeddings.patch_embedding.weight"
+    tensors |= {eyes: np.zeros((2, 2), np.float32)}
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "config.json").write_text(json.dumps(whole))
+    save_file(tensors, tmp_path / "whole" / SINGLE)
+    hugging_face.import_folder(tmp_path / "whole", str(tmp_path / "imported"))
+    mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    assert_same(checkpoint.load_params(str(tmp_path / "imported"), config, mesh), params_of(config))
+    # What goes out is the language model, with the special tokens of the whole.
+    target, like = tmp_path / "exported", tmp_path / "whole"
+    hugging_face.export_folder(str(tmp_path / "imported"), target, like)
+    written = json.loads((target / "config.json").read_text())
+    assert (written["model_type"], written["eos_token_id"]) == ("gemma3_text", 7)
+    jax.tree.map(np.testing.assert_array_equal, load_file(target / SINGLE), plain)
+
+
+def test_published_configurations_of_gemma_3_leave_out_what_is_by_default():
+    # The entries of the 4B model's config.json that say what it computes.
+    text = dict(
+        model_type="gemma3_text", hidden_size=2560, intermediate_size=10240, num_hidden_layers=34,
+        rope_scaling={"factor": 8.0, "rope_type": "linear"}, sliding_window=1024,
+    )  # fmt: skip
+    family, config = families.read_config(
+        text_part.config_of({"model_type": "gemma3", "text_config": text})
+    )
+    assert family == "gemma3_text"
+    assert (config.num_heads, config.kv_heads, config.head_dim) == (8, 4, 256)
+    assert (config.vocab_size, config.rope_factor, config.rope_theta_local) == (262208, 8.0, 1e4)
+
+
+def test_an_unknown_part_is_an_extra_tensor(tmp_path):
+    config = SMALL["gemma3_text"]
+    write(tmp_path / "text", config, "gemma3_text")
+    text = json.loads((tmp_path / "text" / "config.json").read_text())
+    whole = {"model_type": "gemma3", "text_config": text}
+    (tmp_path / "text" / "config.json").write_text(json.dumps(whole))
+    tensors = load_file(tmp_path / "text" / SINGLE) | {"ears.weight": np.zeros(2, np.float32)}
+    save_file(tensors, tmp_path / "text" / SINGLE)
+    with pytest.raises(TensorFolderError, match="extra: ears.weight"):
+        hugging_face.import_folder(tmp_path / "text", str(tmp_path / "imported"))
 
 
 def test_the_family_is_found_from_the_model():

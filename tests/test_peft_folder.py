@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from quick_compilation import compile_quickly  # noqa: F401
 from safetensors.numpy import load_file
+from small_models import rows_batch
 from test_hugging_face import SMALL, write
 
 from flan_jax.interop import peft_folder
-from flan_jax.model import lora, soft_prompt
+from flan_jax.model import lora, soft_prompt, transformer
 from flan_jax.model.lora import LoraConfig
 from flan_jax.model.soft_prompt import PromptTuningConfig
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
@@ -90,7 +91,7 @@ def test_what_cannot_be_exported(tmp_path):
     base, imported = str(tmp_path / "base"), str(tmp_path / "imported")
     write(base, SMALL["llama"], "llama")
     convert.main(["import", base, imported])
-    with pytest.raises(SystemExit, match="is no run of LoRA"):
+    with pytest.raises(SystemExit, match="trained all parameters"):
         convert.main(["export", imported, str(tmp_path / "x"), "--adapter"])
     run = write_run(tmp_path / "run", imported, PromptTuningConfig(length=2))
     with pytest.raises(SystemExit, match="is a run of prompt tuning"):
@@ -98,6 +99,54 @@ def test_what_cannot_be_exported(tmp_path):
     run = write_run(tmp_path / "lora", imported, LORA)
     with pytest.raises(SystemExit, match="exists; choose another folder"):
         convert.main(["export", run, base, "--adapter"])
+
+
+def test_a_soft_prompt_alone(tmp_path):
+    base, imported, adapter = (str(tmp_path / name) for name in ("base", "imported", "adapter"))
+    write(base, SMALL["mt5"], "mt5")
+    convert.main(["import", base, imported])
+    run = write_run(tmp_path / "run", imported, PromptTuningConfig(length=3), seed=1)
+    convert.main(["export", run, adapter, "--adapter", "--like", base])
+    expected = np.random.default_rng(1).standard_normal((3, SMALL["mt5"].d_model), np.float32)
+    tensors = load_file(f"{adapter}/adapter_model.safetensors")
+    np.testing.assert_array_equal(tensors.pop("prompt_embeddings"), expected)
+    assert not tensors
+    settings = json.loads((Path(adapter) / "adapter_config.json").read_text())
+    assert (settings["peft_type"], settings["num_virtual_tokens"]) == ("PROMPT_TUNING", 3)
+    card = (Path(adapter) / "README.md").read_text()
+    assert "library_name: peft" in card and "length 3" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["mt5", "llama", "gemma2"])
+def test_peft_computes_the_same_with_a_soft_prompt(tmp_path, family):
+    torch = pytest.importorskip("torch", reason="see small_hf_models.py")
+    transformers = pytest.importorskip("transformers", reason="see small_hf_models.py")
+    peft = pytest.importorskip("peft", reason="pip install peft")
+    torch.set_num_threads(1)
+    base, imported, adapter = (str(tmp_path / name) for name in ("base", "imported", "adapter"))
+    config = SMALL[family]
+    write(base, config, family)
+    convert.main(["import", base, imported])
+    run = write_run(tmp_path / "run", imported, PromptTuningConfig(length=3))
+    convert.main(["export", run, adapter, "--adapter", "--like", base])
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(2, config.vocab_size, 6), rng.integers(2, config.vocab_size, 4))] * 2
+    batch = rows_batch(config, [[pair] for pair in pairs], 6, 4)
+    auto, inputs = transformers.AutoModelForCausalLM, {"input_ids": batch.decoder_inputs}
+    if family == "mt5":
+        auto = transformers.AutoModelForSeq2SeqLM
+        names = {"input_ids": "encoder_tokens", "decoder_input_ids": "decoder_inputs"}
+        inputs = {name: getattr(batch, field) for name, field in names.items()}
+    theirs = peft.PeftModel.from_pretrained(auto.from_pretrained(base), adapter).eval()
+    with torch.no_grad():
+        whole = {name: torch.tensor(tokens).long() for name, tokens in inputs.items()}
+        expected = theirs(**whole).logits.numpy()
+    mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    params = partial_run.load(run, 0, config, mesh)
+    ours = np.asarray(transformer.apply(config, params, batch))
+    expected = expected[:, -ours.shape[1] :]  # those of the prompt come before
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4 * max(1, np.abs(ours).max()))
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from flan_jax import storage
 from flan_jax.batch import EOS_ID, PAD_ID
 from flan_jax.data import vocabularies
 from flan_jax.data.tokenizer_json import TokenizerVocabulary
-from flan_jax.interop import families, imported, model_card, weights
+from flan_jax.interop import families, imported, model_card, text_part, weights
 from flan_jax.interop.imported import ConversionError, Origin
 from flan_jax.interop.safetensors_folder import TensorFolder, TensorWriter
 from flan_jax.model.config import ModelConfig
@@ -53,7 +53,17 @@ def read_config(folder: str | Path) -> tuple[str, ModelConfig]:
       ConversionError: there is no readable `config.json`.
       FamilyError: the family, or a feature of the model, is not known.
     """
-    return families.read_config(_read_json(Path(folder) / CONFIG))
+    return families.read_config(text_part.config_of(_read_json(Path(folder) / CONFIG)))
+
+
+def open_tensors(folder: str | Path) -> TensorFolder:
+    """Opens the tensors of the language model of a Hugging Face folder.
+
+    Raises:
+      TensorFolderError: a file is missing or damaged; it is named.
+    """
+    whole = _read_json(Path(folder) / CONFIG)
+    return TensorFolder(folder, functools.partial(text_part.name_of, whole))
 
 
 def import_folder(
@@ -87,7 +97,7 @@ def import_folder(
     vocabulary = None
     if any((Path(source) / name).exists() for name in vocabularies.FILES):
         vocabulary = vocabularies.load(str(source))
-    tensors = TensorFolder(source)
+    tensors = open_tensors(source)
     device_mesh = make_mesh(mesh or MeshConfig(data=1, fsdp=-1))
     params = weights.read_params(tensors, config, device_mesh, report)
     origin = Origin(Path(source), [CONFIG, *tensors.files], family, vocabulary)
@@ -128,7 +138,7 @@ def export_folder(
     """
     folder, step = run_folder.locate(run)
     config = run_folder.read_model_config(folder)
-    original = _read_json(Path(like) / CONFIG) if like else {}
+    original = text_part.config_of(_read_json(Path(like) / CONFIG)) if like else {}
     written = families.config_json(config, family or original.get("model_type"))
     written |= _special_tokens(config, original, run_folder.read_run(folder)["vocabulary"])
     written["torch_dtype"] = dtype or config.param_dtype

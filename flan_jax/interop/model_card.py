@@ -11,7 +11,9 @@ from flan_jax.model.config import ModelConfig
 from flan_jax.train import run_folder
 
 
-def text(folder: Any, step: int, config: ModelConfig, family: str) -> str:
+def text(
+    folder: Any, step: int, config: ModelConfig, family: str, library: str = "transformers"
+) -> str:
     """Returns the card as Markdown.
 
     Of paths only the last part is shown: a card is public, where a model was trained is not.
@@ -21,6 +23,7 @@ def text(folder: Any, step: int, config: ModelConfig, family: str) -> str:
       step: the checkpoint.
       config: the model.
       family: `model_type` that it was exported as.
+      library: what loads it, "transformers" or, for an adapter alone, "peft".
     """
     about = run_folder.read_run(folder)
     source = about.get("init_from") or (about.get("imported") or {}).get("folder")
@@ -33,18 +36,27 @@ def text(folder: Any, step: int, config: ModelConfig, family: str) -> str:
         "started from": source and PurePosixPath(source).name,
         "its fingerprint": fields.get("init_from"),
         "SHA-256 of its files": fields.get("imported"),
+        "trained": _trained(about),
         "fingerprint of the run": about["fingerprint"]["digest"],
         "vocabulary (SHA-256)": about["vocabulary"]["digest"],
         "versions": ", ".join(f"{name} {number}" for name, number in about["versions"].items()),
     }
     lines = [
-        "---", "library_name: transformers", "---", "", "# Model card", "",
+        "---", f"library_name: {library}", "---", "", "# Model card", "",
         "Exported by flan_jax.", "", "| | |", "|---|---|",
         *(f"| {name} | {value} |" for name, value in facts.items() if value),
     ]  # fmt: skip
     for file in _result_files(folder):
         lines += ["", *_scores(file)]
     return "\n".join(lines) + "\n"
+
+
+def _trained(about: dict[str, Any]) -> str:
+    """What was trained, and the digest of what was not; nothing where all parameters were."""
+    if "trainable" not in about:
+        return ""
+    settings = ", ".join(f"{name} {value}" for name, value in about["trainable"].items())
+    return f"{settings}; on frozen weights of digest {about['base']['digest'][:12]}"
 
 
 def _result_files(folder: Any) -> Iterator[Any]:

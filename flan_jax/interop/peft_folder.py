@@ -1,11 +1,13 @@
-"""Adapter folders that `peft` loads: what LoRA trained, without the weights it was trained beside.
+"""Adapter folders that `peft` loads: what was trained, without the weights it was trained beside.
 
-    adapter_config.json          rank, alpha, the modules that have an adapter
-    adapter_model.safetensors    base_model.model.<module>.lora_A.weight [R, I] and lora_B [O, R]
+    adapter_config.json          LoRA: rank, alpha, the modules that have an adapter
+    adapter_model.safetensors    LoRA: base_model.model.<module>.lora_A.weight [R, I], lora_B [O, R]
+                                 prompt tuning: prompt_embeddings [P, D]
+    README.md                    the model card
 
-Axes: L layers, I inputs and O outputs of a kernel, R rank. Facts are those of peft 0.21: torch
-stores kernels as [out, in], so that A and B are transposed, and the names of modules are those of
-the model's own class.
+Axes: L layers, I inputs and O outputs of a kernel, R rank, P vectors of a soft prompt, D width of
+the model. Facts are those of peft 0.21: torch stores kernels as [out, in], so that A and B are
+transposed, and the names of modules are those of the model's own class.
 """
 
 import json
@@ -20,12 +22,13 @@ from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
 from flan_jax import storage
-from flan_jax.interop import families, tensor_names, weights
+from flan_jax.interop import families, model_card, tensor_names, weights
 from flan_jax.interop.imported import ConversionError
 from flan_jax.model import transformer
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 from flan_jax.model.lora import LoraConfig, targeted
+from flan_jax.model.soft_prompt import PromptTuningConfig
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
 from flan_jax.train import partial_run, run_folder
 
@@ -41,7 +44,7 @@ def export_folder(
     dtype: str | None = None,
     mesh: MeshConfig | None = None,
 ) -> None:
-    """Turns a LoRA run into an adapter folder, which appears when it is complete.
+    """Turns a run of LoRA or prompt tuning into an adapter folder, which appears when complete.
 
     Args:
       run: a run's folder, or a checkpoint in it.
@@ -53,22 +56,30 @@ def export_folder(
       mesh: devices that the parameters go through; None for all along `fsdp`.
 
     Raises:
-      ConversionError: the target exists, or the run trained no adapters.
+      ConversionError: the target exists, or the run trained all parameters.
       FamilyError: no family computes what the model does.
       RunFolderError: there is no such checkpoint.
     """
     folder, step = run_folder.locate(run)
     config = run_folder.read_model_config(folder)
-    families.config_json(config, family)  # the names of modules are those of a known family
+    # The names of modules are those of a known family.
+    family = families.config_json(config, family)["model_type"]
     record = partial_run.read(folder)
-    if record is None or not isinstance(record[0], LoraConfig):
+    if record is None:
         raise ConversionError(
-            f"{run} is no run of LoRA: it has no adapter to write; export its weights instead"
+            f"{run} trained all parameters: it has no adapter to write; export its weights instead"
         )
-    lora = record[0]
+    adaptation = record[0]
     device_mesh = make_mesh(mesh or MeshConfig(data=1, fsdp=-1))
-    trained = partial_run.load_trained(folder, step, lora, config, device_mesh)
-    tensors = adapter_tensors(config, trained, weights.DTYPES[dtype or config.param_dtype])
+    trained = partial_run.load_trained(folder, step, adaptation, config, device_mesh)
+    number = weights.DTYPES[dtype or config.param_dtype]
+    if isinstance(adaptation, LoraConfig):
+        tensors = adapter_tensors(config, trained, number)
+        content = adapter_config(config, adaptation, base_model)
+    else:
+        tensors = {"prompt_embeddings": weights.on_host(trained["prompt"]).astype(number)}
+        content = prompt_config(config, adaptation, base_model)
+    card = model_card.text(folder, step, config, family, library="peft")
     target = Path(target).absolute()
     if target.exists():
         raise ConversionError(f"{target} exists; choose another folder, or remove it")
@@ -79,8 +90,8 @@ def export_folder(
     try:
         with storage.disk_full_explained(target):
             save_file(tensors, aside / TENSORS, metadata={"format": "pt"})
-            content = json.dumps(adapter_config(config, lora, base_model), indent=2)
-            (aside / CONFIG).write_text(content + "\n")
+            (aside / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
+            (aside / "README.md").write_text(card)
             os.rename(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -108,6 +119,31 @@ def adapter_config(config: ModelConfig, lora: LoraConfig, base_model: str) -> di
         "init_lora_weights": True,
         "use_rslora": False,
         "use_dora": False,
+        "inference_mode": True,
+    }
+
+
+def prompt_config(
+    config: ModelConfig, prompt: PromptTuningConfig, base_model: str
+) -> dict[str, Any]:
+    """Returns the content of `adapter_config.json` for a soft prompt.
+
+    Args:
+      config: the model.
+      prompt: its soft prompt.
+      base_model: folder or name of the Hugging Face model.
+    """
+    return {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": _TASKS[config.architecture],
+        "base_model_name_or_path": base_model,
+        "num_virtual_tokens": prompt.length,
+        "token_dim": config.d_model,
+        "num_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        # Of an encoder with a decoder, the encoder alone gets the prompt.
+        "num_transformer_submodules": 1,
+        "prompt_tuning_init": "RANDOM",
         "inference_mode": True,
     }
 

@@ -7,7 +7,7 @@ what tensor is in what file. The files are mapped into memory; only what is aske
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ class TensorFolder:
       shapes: shape of every tensor.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, rename: Callable[[str], str | None] = str):
         """Opens the files and reads their headers.
 
         Args:
           path: local folder.
+          rename: function from a tensor's name in the file to that in this object; None leaves it
+            out.
 
         Raises:
           TensorFolderError: a file is missing or damaged; a tensor is not where the index says; it
@@ -54,7 +56,9 @@ class TensorFolder:
                 self._file_of[name] = file
         self._check_index()
         self._slices = {
-            name: self._files[file].get_slice(name) for name, file in self._file_of.items()
+            name: self._files[file].get_slice(stored)
+            for stored, file in self._file_of.items()
+            if (name := rename(stored)) is not None
         }
         self.shapes = {name: tuple(one.get_shape()) for name, one in self._slices.items()}
 

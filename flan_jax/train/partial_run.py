@@ -157,8 +157,8 @@ def refuse_prompt(params: Params, folder: Any) -> None:
     if soft_prompt.INSERTED in params:
         raise RunFolderError(
             f"{folder} is a run of prompt tuning: its soft prompt is no part of the weights, so "
-            "that it can be scored and generate, but neither be exported nor trained from; start "
-            "from its base"
+            "that it can be scored and generate, but not be trained from (start from its base) or "
+            "exported merged (`scripts/convert.py export --adapter` writes it alone)"
         )
 
 
