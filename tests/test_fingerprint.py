@@ -142,3 +142,16 @@ def test_bad_runs_are_refused(run, change, message):
 def test_feed_and_model_must_have_one_architecture(run):
     with pytest.raises(ValueError, match="decoder_only"):
         replace(run, "feed", architecture="decoder_only")
+
+
+def test_a_field_that_came_later_has_its_default(run):
+    describe_run(run, open_mixture(run.mixture), RunFolder(run.output_dir), None)
+    about = run_folder.read_run(run.output_dir)
+    for field in ("model.logit_softcap", "loss.z_loss", "model.vocab_size"):
+        del about["fingerprint"]["fields"][field]
+    run_folder.write_json(run.output_dir, "run.json", about)
+    with pytest.raises(fingerprint.FingerprintMismatch, match="model.vocab_size") as caught:
+        recorded(run, latest=1)
+    assert "softcap" not in str(caught.value)  # a default, what it is now too
+    with pytest.raises(fingerprint.FingerprintMismatch, match="z_loss: 0.0001 -> 0.5"):
+        recorded(replace(run, "loss", z_loss=0.5), latest=1)

@@ -49,6 +49,20 @@ def configuration_fields(**configurations: Any) -> Fields:
     return {key: value for key, value in fields.items() if key not in _HOW_ONLY}
 
 
+def default_fields(**configurations: Any) -> Fields:
+    """As `configuration_fields`, the default of each field that has one.
+
+    A field that a run began without has its default: a new field's default must be what was
+    computed before there was that field.
+    """
+    return {
+        f"{name}.{field.name}": field.default
+        for name, configuration in configurations.items()
+        for field in dataclasses.fields(configuration)
+        if field.default is not dataclasses.MISSING
+    }
+
+
 def schedule_fields(config: OptimizerConfig, steps: int) -> Fields:
     """The schedule's end, which belongs to the mathematics only where the rate depends on it.
 
@@ -149,19 +163,26 @@ def _bit_sums(x: Array) -> UInt32[Array, " 2"]:
     return rules.constrain(jnp.stack(sums), None)  # so that every process has them
 
 
-def check(recorded: Mapping[str, Any], current: Mapping[str, Any], folder: str) -> None:
+def check(
+    recorded: Mapping[str, Any],
+    current: Mapping[str, Any],
+    folder: str,
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
     """Refuses to resume a run under another fingerprint.
 
     Args:
       recorded: the fields the run in the folder began with.
       current: the fields of the run that is asked for.
       folder: the run's folder, for the message.
+      defaults: what a field is taken to be that was not recorded (`default_fields`).
 
     Raises:
       FingerprintMismatch: they differ; each differing field is listed with both values.
     """
     # Compared as JSON has them: a recorded tuple comes back as a list.
-    recorded, current = json.loads(json.dumps([recorded, current]))
+    known = {name: value for name, value in (defaults or {}).items() if name in current}
+    recorded, current = json.loads(json.dumps([{**known, **recorded}, current]))
     absent = "(absent)"
     differing = [
         f"  {key}: {recorded.get(key, absent)!r} -> {current.get(key, absent)!r}"

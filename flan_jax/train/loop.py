@@ -241,7 +241,8 @@ def describe_run(
         recorded = run_folder.read_run(folder.root)["fingerprint"]["fields"]
     fields = _fields(run, mixture, (recorded or {}).get("init_from"), base)
     if recorded is not None:
-        fingerprint.check(recorded, fields, str(folder.root))
+        defaults = fingerprint.default_fields(**_configurations(run))
+        fingerprint.check(recorded, fields, str(folder.root), defaults)
         if latest > run.steps:
             raise ValueError(
                 f"{folder.root} holds a checkpoint at step {latest}, beyond TrainRun.steps="
@@ -262,14 +263,17 @@ def describe_run(
     run_folder.keep_vocabulary(folder.root, mixture.vocabulary)
 
 
+def _configurations(run: TrainRun) -> dict[str, Any]:
+    """The parts of a run that its mathematics depends on, by name."""
+    return {"model": run.model, "feed": run.feed, "optimizer": run.optimizer, "loss": run.loss}
+
+
 def _fields(
     run: TrainRun, mixture: Mixture, recorded_source: str | None, base: Base | None
 ) -> fingerprint.Fields:
     """All that the run's mathematics depends on."""
     fields = {
-        **fingerprint.configuration_fields(
-            model=run.model, feed=run.feed, optimizer=run.optimizer, loss=run.loss
-        ),
+        **fingerprint.configuration_fields(**_configurations(run)),
         **fingerprint.schedule_fields(run.optimizer, run.steps),
         **fingerprint.mixture_fields(mixture),
         "seed": run.seed,
