@@ -106,6 +106,107 @@ def test_adamw_equals_optax_with_a_name_mask():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), ours, params)
 
 
+def reference_adafactor(gradients, parameter, rate):
+    """Shazeer and Stern (2018), algorithms 4 and 5, in numpy, with T5X's constants.
+
+    T5X: exponent 0.8 of the decay, epsilons 1e-30 and 1e-3, threshold 1 (all as in the paper), and
+    a matrix is factored if its second largest dimension is at least 128; no momentum.
+    """
+    x = np.float64(parameter)
+    second = None
+    for t, gradient in enumerate(np.float64(gradients), 1):
+        beta = 1 - t**-0.8
+        square = gradient**2 + 1e-30
+        factored = x.ndim == 2 and min(x.shape) >= 128
+        new = [square.mean(1), square.mean(0)] if factored else [square]
+        second = [beta * a + (1 - beta) * b for a, b in zip(second or new, new, strict=True)]
+        if factored:
+            rows, columns = second
+            estimate = np.outer(rows, columns) / rows.mean()
+        else:
+            (estimate,) = second
+        update = gradient / np.sqrt(estimate)
+        update /= max(1, np.sqrt((update**2).mean()))
+        x = x - rate * max(1e-3, np.sqrt((x**2).mean())) * update
+    return x
+
+
+def test_three_steps_of_adafactor_are_those_of_the_paper_with_t5xs_constants():
+    config = OptimizerConfig(name="adafactor", clip_norm=0.0, learning_rate=0.05)
+    stacked, start = run(config, parameters(), AXES), parameters()
+    every = [parameters(seed) for seed in (1, 2, 3)]
+
+    def check(found, path, layer=None):
+        first, *gradients = (
+            np.asarray(tree[path[0]][path[1]] if len(path) > 1 else tree[path[0]])
+            for tree in (start, *every)
+        )
+        if layer is not None:
+            first, *gradients = (leaf[layer] for leaf in (first, *gradients))
+        expected = reference_adafactor(gradients, first, 0.05)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+    check(stacked["embedding"], ["embedding"])
+    for path in (["encoder", "wi"], ["encoder", "norm"], ["decoder", "square"]):
+        for layer, found in enumerate(stacked[path[0]][path[1]]):
+            check(found, path, layer)
+    # And of parameters that are no stacks, as in a model whose layers are kept apart.
+    apart = {"wi": start["encoder"]["wi"][1]}
+    optimizer = make_optimizer(config, 100, {"wi": ("embed", "mlp")})
+    state = optimizer.init(apart)
+    for gradients in every:
+        updates, state = optimizer.update({"wi": gradients["encoder"]["wi"][1]}, state, apart)
+        apart = optax.apply_updates(apart, updates)
+    check(apart["wi"], ["encoder", "wi"], 1)
+
+
+def test_lion_is_the_sign_of_the_interpolated_momentum():
+    config = OptimizerConfig(name="lion", learning_rate=0.01, b2=0.99, clip_norm=0.0)
+    ours = run(config, parameters(), AXES, steps=2)["embedding"]
+    x = np.asarray(parameters()["embedding"])
+    momentum = 0.0
+    for seed in (1, 2):  # Chen et al. (2023), algorithm 2
+        gradient = np.asarray(parameters(seed)["embedding"])
+        x = x - 0.01 * np.sign(0.9 * momentum + 0.1 * gradient)
+        momentum = 0.99 * momentum + 0.01 * gradient
+    np.testing.assert_allclose(ours, x, rtol=1e-5, atol=1e-6)
+
+
+def test_muon_moves_kernels_of_layers_orthogonally_and_all_else_by_adamw():
+    config = OptimizerConfig(name="muon", learning_rate=0.1, clip_norm=0.0)
+    before, after = parameters(), run(config, parameters(), AXES, steps=1)
+    adam = run(dataclasses.replace(config, name="adamw"), parameters(), AXES, steps=1)
+    for path in (["embedding"], ["encoder", "norm"]):
+        ours, theirs = after, adam
+        for key in path:
+            ours, theirs = ours[key], theirs[key]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    for stack, kernel in (("encoder", "wi"), ("decoder", "square")):
+        for layer in range(before[stack][kernel].shape[0]):
+            update = (after[stack][kernel][layer] - before[stack][kernel][layer]) / -0.1
+            gradient = parameters(1)[stack][kernel][layer]
+            u, values, vt = np.linalg.svd(np.asarray(update, np.float64), full_matrices=False)
+            # Five steps bring singular values to about one, whatever those of the gradient are;
+            # a square's smallest one may be left behind.
+            scaled = np.sort(values / (0.2 * max(update.shape) ** 0.5))
+            assert scaled[len(scaled) // 20] > 0.5 and scaled[-1] < 1.3
+            theirs = np.linalg.svd(np.asarray(gradient, np.float64), full_matrices=False)
+            expected = theirs[0] @ theirs[2]
+            cosine = (u * values @ vt * expected).sum() / np.linalg.norm(values)
+            assert cosine / np.linalg.norm(expected) > 0.95
+
+
+@pytest.mark.parametrize("name", ["adafactor", "adamw", "lion", "muon"])
+def test_statistics_of_bfloat16_parameters_are_float32(name):
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), parameters())
+    optimizer = make_optimizer(OptimizerConfig(name=name), 10, AXES)
+    state = optimizer.init(params)
+    updates, after = jax.jit(optimizer.update)(params, state, params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype(jnp.float32)}
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state, after))}
+    assert dtypes <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}
+
+
 def test_decay_mask_names():
     mask = decay_mask({"a": {"norm_scale": 1, "kernel": 2}, "relative_bias": 3}, ("norm", "bias"))
     assert mask == {"a": {"norm_scale": False, "kernel": True}, "relative_bias": False}

@@ -1,21 +1,31 @@
-"""Adafactor and AdamW through optax, made right for stacked layers and sharded state.
+"""Adafactor, AdamW, Lion and Muon through optax, made right for stacked layers and sharded state.
 
 A parameter of a scanned stack holds all layers, `[L, ...]`. Adafactor works on one weight matrix
 at a time: it factors, clips the update and scales by the parameter's size per matrix. Handed the
 stack it would do so over all layers at once, so it is vmapped over them: each layer gets the
-update it would get alone.
+update it would get alone. Muon orthogonalises each layer's matrix for itself, too.
+
+Statistics are float32, whatever the parameters are: in bfloat16 a second moment that decays by
+0.999 would never change.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
 from flan_jax.train.schedules import ENDING, Schedule, schedule
 
 PyTree = Any
+
+# Root mean square of Muon's updates, that of AdamW's as Liu et al. (2025, section 2.2) measured it.
+_MUON_RMS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +33,10 @@ class OptimizerConfig:
     """The optimiser and its learning rate.
 
     Attributes:
-      name: "adafactor" (Shazeer and Stern 2018) or "adamw" (Loshchilov and Hutter 2019).
+      name: "adafactor" (Shazeer and Stern 2018), "adamw" (Loshchilov and Hutter 2019), "lion" (Chen
+        et al. 2023) or "muon" (Jordan et al. 2024) for the kernels of the layers beside AdamW for
+        all else; Muon's updates have the size of AdamW's (Liu et al. 2025, section 2.2), so that
+        both go by one rate.
       learning_rate: the peak; for Adafactor relative to each matrix's root mean square.
       schedule: "constant", "rsqrt", "linear" or "cosine"; see `schedules.schedule`.
       warmup_steps: steps of linear warm-up.
@@ -33,9 +46,10 @@ class OptimizerConfig:
       clip_norm: the gradient's global norm is clipped to this; 0 for no clipping.
       weight_decay: decoupled, multiplied by the learning rate.
       no_decay: parameters whose `/`-joined name holds one of these words are not decayed.
-      b1: decay of AdamW's first moment.
-      b2: decay of AdamW's second moment.
+      b1: decay of AdamW's first moment; weight of the momentum in Lion's update.
+      b2: decay of AdamW's second moment, and of Lion's momentum (0.99 in its paper).
       epsilon: AdamW's denominator offset.
+      muon_momentum: decay of Muon's (Nesterov) momentum.
       adafactor_decay: the second moment's decay at step t is 1 - t ** -adafactor_decay.
       adafactor_clip: each matrix's update is clipped to this root mean square.
       adafactor_parameter_scale: multiply each matrix's update by the matrix's root mean square.
@@ -55,6 +69,7 @@ class OptimizerConfig:
     b1: float = 0.9
     b2: float = 0.999
     epsilon: float = 1e-8
+    muon_momentum: float = 0.95
     adafactor_decay: float = 0.8
     adafactor_clip: float = 1.0
     adafactor_parameter_scale: bool = True
@@ -102,14 +117,11 @@ def make_optimizer(
     Raises:
       ValueError: an unknown optimiser or schedule.
     """
-    if config.name == "adafactor":
-        scaling = _adafactor_per_layer(config, logical_axes)
-    elif config.name == "adamw":
-        scaling = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.epsilon)
-    else:
+    if config.name not in _SCALINGS:
         raise ValueError(
-            f"OptimizerConfig.name: expected 'adafactor' or 'adamw', got {config.name!r}"
+            f"OptimizerConfig.name: expected one of {', '.join(_SCALINGS)}, got {config.name!r}"
         )
+    scaling = _in_float32(_SCALINGS[config.name](config, logical_axes))
     parts = [scaling, optax.scale_by_learning_rate(make_schedule(config, steps))]
     if config.weight_decay:
         decayed = optax.add_decayed_weights(
@@ -131,9 +143,17 @@ def decay_mask(params: PyTree, no_decay: tuple[str, ...]) -> PyTree:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def _adafactor_per_layer(
-    config: OptimizerConfig, logical_axes: PyTree
-) -> optax.GradientTransformation:
+def _adamw(config: OptimizerConfig, logical_axes: PyTree = None) -> optax.GradientTransformation:
+    del logical_axes
+    return optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.epsilon)
+
+
+def _lion(config: OptimizerConfig, logical_axes: PyTree) -> optax.GradientTransformation:
+    del logical_axes
+    return optax.scale_by_lion(b1=config.b1, b2=config.b2)
+
+
+def _adafactor(config: OptimizerConfig, logical_axes: PyTree) -> optax.GradientTransformation:
     """Adafactor's scaling of each matrix on its own, whether or not it lies in a stack."""
     core = [
         optax.scale_by_factored_rms(
@@ -146,11 +166,41 @@ def _adafactor_per_layer(
         core.append(optax.scale_by_param_block_rms())
     alone = optax.chain(*core)
     stacked = optax.GradientTransformation(jax.vmap(alone.init), jax.vmap(alone.update))
+    return _for_each(lambda axes: stacked if _is_stacked(axes) else alone, logical_axes)
+
+
+def _muon(config: OptimizerConfig, logical_axes: PyTree) -> optax.GradientTransformation:
+    """Muon's orthogonal updates for kernels of layers, AdamW's for all else."""
+    matrix = MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+
+    def resize(update: Array, _: PyTree) -> Array:
+        # An orthogonal matrix has a root mean square of 1 / sqrt(its larger dimension).
+        return _MUON_RMS * max(update.shape[1:]) ** 0.5 * update
+
+    orthogonal = optax.chain(
+        scale_by_muon(beta=config.muon_momentum, weight_dimension_numbers=matrix),
+        optax.stateless(resize),
+    )
+    adam = _adamw(config)
 
     def choose(axes: tuple) -> optax.GradientTransformation:
-        return stacked if _is_stacked(axes) else alone
+        kernel = _is_stacked(axes) and len(axes) == 3 and "relative_buckets" not in axes
+        return orthogonal if kernel else adam
 
-    # One state a parameter, since stacks of different depths cannot share one vmap.
+    return _for_each(choose, logical_axes)
+
+
+_SCALINGS = {"adafactor": _adafactor, "adamw": _adamw, "lion": _lion, "muon": _muon}
+
+
+def _for_each(
+    choose: Callable[[tuple], optax.GradientTransformation], logical_axes: PyTree
+) -> optax.GradientTransformation:
+    """The transformation that `choose` gives for its axes, for each parameter on its own.
+
+    One state a parameter, since stacks of different depths cannot share one vmap.
+    """
+
     def init(params: PyTree) -> PyTree:
         return _map(lambda axes, p: choose(axes).init(p), logical_axes, params)
 
@@ -164,6 +214,18 @@ def _adafactor_per_layer(
         )
 
     return optax.GradientTransformation(init, update)
+
+
+def _in_float32(scaling: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The same with statistics and updates in float32."""
+
+    def cast(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+
+    def update(updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        return scaling.update(cast(updates), state, cast(params))
+
+    return optax.GradientTransformation(lambda params: scaling.init(cast(params)), update)
 
 
 def state_axes(state: PyTree, params: PyTree, logical_axes: PyTree) -> list[tuple]:
