@@ -1,6 +1,7 @@
 """The training step: accumulation, empty batches, dropout keys, learning, and every mesh alike."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from training_support import finish, losses, small_run, start_process, write_mixture
 
 from flan_jax.batch import Batch
+from flan_jax.train import loop
 from flan_jax.train.losses import LossConfig, cross_entropy
 from flan_jax.train.metrics_log import summarise
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
@@ -105,6 +107,41 @@ def test_a_batch_without_targets_gives_no_nan(name, accumulation):
     assert metrics["loss_sum"] == 0
     assert metrics["grad_norm"] == 0
     assert summarise([jax.device_get(metrics)])["loss"] == 0
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(accumulation):
+    optimizer = make_optimizer(CONFIG, 10, AXES)
+    step, state = make_step(optimizer, accumulation), make_state(optimizer)
+    before = jax.tree.map(np.asarray, state)
+    broken = make_batch()
+    broken = broken._replace(weights=np.full_like(broken.weights, np.nan))
+    after, metrics = step(state, broken)
+    assert metrics["skipped"] == 1 and not np.isfinite(metrics["grad_norm"])
+    assert after.step == 1
+    jax.tree.map(np.testing.assert_array_equal, after[1:], before[1:])
+    # And the next one goes on from there.
+    after, metrics = step(after, make_batch())
+    assert metrics["skipped"] == 0
+    changed = jax.tree.map(lambda a, b: bool((np.asarray(a) != b).any()), after, before)
+    assert all(jax.tree.leaves(changed))
+
+
+def test_too_many_steps_that_are_not_finite_end_the_run(tmp_path, monkeypatch):
+    run = small_run(tmp_path / "run", write_mixture(tmp_path / "cache"), max_skipped_steps=3)
+    batches = loop._device_batches
+
+    def broken(*arguments):
+        for number, (batch, state) in enumerate(batches(*arguments), 1):
+            # One bad step is survived, the fifth and those after it are too many.
+            factor = np.nan if number == 2 or number > 4 else 1.0
+            yield batch._replace(weights=batch.weights * factor), state
+
+    monkeypatch.setattr(loop, "_device_batches", broken)
+    with pytest.raises(loop.DivergedError, match="3 steps up to 7, which were skipped.*learning_r"):
+        loop.train(run)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["skipped_steps"] for line in lines) >= 4
 
 
 def test_dropout_differs_between_steps_and_microbatches_but_not_between_runs():

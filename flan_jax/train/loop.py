@@ -76,6 +76,8 @@ class TrainRun:
         optimiser, at step 0; None for random weights. A resume does not read it again, unless
         these weights are frozen (`trainable`): then checkpoints do not hold them.
       evaluate_every: steps between two evaluations, the last step included; 0 for none.
+      max_skipped_steps: a step whose loss or gradient is not finite is skipped; with this many of
+        them in a row the run ends.
       compilation_cache_dir: folder that keeps compiled programs between runs; None for none.
     """
 
@@ -94,10 +96,11 @@ class TrainRun:
     gradient_accumulation: int = 1
     init_from: str | None = None
     evaluate_every: int = 0
+    max_skipped_steps: int = 10
     compilation_cache_dir: str | None = None
 
     def __post_init__(self):
-        for name in ("steps", "gradient_accumulation"):
+        for name in ("steps", "gradient_accumulation", "max_skipped_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrainRun.{name}: expected at least 1, got {getattr(self, name)}")
         if self.feed.batch_size % self.gradient_accumulation:
@@ -110,6 +113,10 @@ class TrainRun:
                 f"the feed makes {self.feed.architecture} batches but the model is "
                 f"{self.model.architecture}: set FeedConfig.architecture to the model's"
             )
+
+
+class DivergedError(RuntimeError):
+    """Loss or gradient were not finite in too many steps in a row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +148,7 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
       How it ended; the last checkpoint is complete by then.
 
     Raises:
+      DivergedError: `max_skipped_steps` steps in a row were not finite.
       FingerprintMismatch: the folder holds a run with other mathematics.
       CheckpointError: checkpoints cannot be written or read.
       RunFolderError: there are no weights to start from, or frozen ones are not the run's.
@@ -180,7 +188,7 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
         batches = resources.enter_context(
             feed.prefetch(_device_batches(run, stream, feed_state, mesh))
         )
-        in_flight = collections.deque()
+        in_flight, skipped = collections.deque(), 0
         # Simulated CPU devices deadlock when several steps wait for the same threads.
         run_ahead = 0 if mesh.devices.flat[0].platform == "cpu" and mesh.size > 1 else _RUN_AHEAD
 
@@ -191,9 +199,12 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
             log.profile(step)
             state, metrics = train_step(state, batch)
             log.train(step, metrics)
-            in_flight.append(metrics["loss_sum"])
+            in_flight.append(metrics["skipped"])
             if len(in_flight) > run_ahead:
-                jax.block_until_ready(in_flight.popleft())
+                skipped = skipped + 1 if in_flight.popleft() else 0
+                if skipped == run.max_skipped_steps:
+                    log.flush()
+                    raise _diverged(run, step - run_ahead, checkpoints.latest)
 
             ending = step == run.steps
             stopping = interruption.requested(step) and not ending
@@ -213,6 +224,15 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
             say(f"{interruption.name}: saved at step {step}; the same command resumes the run")
         run_ledger.write(folder.root, stream, run.feed, run.seed, feed_state, step, console)
     return TrainResult(step, state.params, log.last, stopping)
+
+
+def _diverged(run: TrainRun, step: int, latest: int | None) -> DivergedError:
+    return DivergedError(
+        f"{run.output_dir}: loss or gradient were not finite in the {run.max_skipped_steps} steps "
+        f"up to {step}, which were skipped. Lower OptimizerConfig.learning_rate, warm it up for "
+        "longer, or look at the rows that these steps read; what was learned until then is in "
+        f"checkpoint {latest}"
+    )
 
 
 def describe_run(

@@ -65,8 +65,12 @@ def summarise(metrics: list[Mapping[str, np.ndarray]]) -> dict[str, float]:
 
     Returns:
       `loss` and `z_loss` in nats a weighted target token, `accuracy` from 0 to 1 over target
-      tokens, mean `grad_norm`, and the last `param_norm` and `learning_rate`.
+      tokens, mean `grad_norm`, the last `param_norm` and `learning_rate`, and `skipped_steps`,
+      which count in nothing else; if all were skipped, the others are those of these steps.
     """
+    last, skipped = metrics[-1], [step for step in metrics if step["skipped"]]
+    if len(skipped) < len(metrics):
+        metrics = [step for step in metrics if not step["skipped"]]
     total = {
         name: math.fsum(float(step[name]) for step in metrics)
         for name in ("loss_sum", "z_loss_sum", "weight_sum", "correct_sum", "target_tokens")
@@ -77,8 +81,9 @@ def summarise(metrics: list[Mapping[str, np.ndarray]]) -> dict[str, float]:
         "z_loss": total["z_loss_sum"] / weight,
         "accuracy": total["correct_sum"] / (total["target_tokens"] or 1.0),
         "grad_norm": math.fsum(float(step["grad_norm"]) for step in metrics) / len(metrics),
-        "param_norm": float(metrics[-1]["param_norm"]),
-        "learning_rate": float(metrics[-1]["learning_rate"]),
+        "param_norm": float(last["param_norm"]),
+        "learning_rate": float(last["learning_rate"]),
+        "skipped_steps": float(len(skipped)),
     }
 
 
@@ -231,8 +236,9 @@ class MetricsLog:
         self._write(step, record)
         self.last = record
         self._show(step, record)
-        if not math.isfinite(record["loss"]):
-            say(self._console, f"step {step}: the loss is {record['loss']}, the run has diverged")
+        if skipped := int(record["skipped_steps"]):
+            which = f"{skipped} of the last {count} steps had a loss or gradient that is not finite"
+            say(self._console, f"step {step}: {which}; they were skipped")
 
     def _speed(self, timed: list[Mapping[str, np.ndarray]], seconds: float) -> dict[str, float]:
         if not timed or seconds <= 0:

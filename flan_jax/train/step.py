@@ -54,7 +54,8 @@ def make_train_step(
       float32 scalars: sums
       `loss_sum` (nats, z-loss included), `z_loss_sum`, `weight_sum`, `correct_sum`,
       `target_tokens` (weight above 0), `tokens` (not padding, inputs included); and `grad_norm`
-      (before clipping), `param_norm` (before the update), `learning_rate`.
+      (before clipping), `param_norm` (before the update), `learning_rate`, `skipped`. A step whose
+      loss or gradient is not finite is skipped: it changes the state's step alone.
     """
 
     def loss_sum(
@@ -79,6 +80,8 @@ def make_train_step(
         divisor = jnp.where(sums.weight > 0, sums.weight, 1.0)
         gradient = jax.tree.map(lambda g: g / divisor.astype(g.dtype), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        grad_norm = optax.global_norm(gradient)
+        finite = jnp.isfinite(grad_norm) & jnp.isfinite(total)
         metrics = {
             "loss_sum": total,
             "z_loss_sum": sums.z_loss,
@@ -86,11 +89,17 @@ def make_train_step(
             "correct_sum": sums.correct,
             "target_tokens": sums.tokens,
             "tokens": _real_tokens(batch),
-            "grad_norm": optax.global_norm(gradient),
+            "grad_norm": grad_norm,
             "param_norm": optax.global_norm(state.params),
             "learning_rate": learning_rate(state.step),
+            "skipped": 1.0 - finite.astype(jnp.float32),
         }
         params = optax.apply_updates(state.params, updates)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, None))
