@@ -17,6 +17,7 @@ from flan_jax.model import transformer
 from flan_jax.model.layers import LowRank
 from flan_jax.model.lora import LoraConfig
 from flan_jax.model.soft_prompt import PromptTuningConfig
+from flan_jax.parallel.digest import params_digest
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
 from flan_jax.train import checkpoint, fingerprint, partial_run, run_folder, run_ledger
 from flan_jax.train.checkpoint import CheckpointConfig, load_params
@@ -108,7 +109,7 @@ def test_a_checkpoint_holds_the_adapters_and_the_name_of_the_base(toy, trained):
     saved = Path(run.output_dir) / "checkpoints" / "6"
     progress = json.loads((saved / "progress" / "metadata").read_text())
     weights = load_params(toy[1], run.model)
-    assert progress["base"] == base.digest == fingerprint.params_digest(weights)
+    assert progress["base"] == base.digest == params_digest(weights)
     mesh = make_mesh(MeshConfig())
     own = partial_run.load_trained(run.output_dir, 6, LORA, run.model, mesh)
     assert_bitwise_equal(own, params)
@@ -195,8 +196,8 @@ def test_shipped_settings_build(file, kind):
 
 def test_the_digest_is_of_the_content():
     params = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(4, jnp.bfloat16)}
-    digest = fingerprint.params_digest(params)
-    assert fingerprint.params_digest(jax.tree.map(jnp.copy, params)) == digest
+    digest = params_digest(params)
+    assert params_digest(jax.tree.map(jnp.copy, params)) == digest
     others = [
         params | {"a": params["a"].at[1, 2].add(1e-6)},
         params | {"a": params["a"][::-1]},
@@ -204,7 +205,7 @@ def test_the_digest_is_of_the_content():
         params | {"b": params["b"].astype(jnp.float32)},
         {"c": params["a"], "b": params["b"]},
     ]
-    assert len({digest, *map(fingerprint.params_digest, others)}) == 6
+    assert len({digest, *map(params_digest, others)}) == 6
 
 
 def test_prompt_tuning_from_start_to_finish(tmp_path, toy):

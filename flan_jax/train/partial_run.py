@@ -17,7 +17,8 @@ from flan_jax.model import soft_prompt
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 from flan_jax.parallel import rules
-from flan_jax.train import fingerprint, run_folder, trainable
+from flan_jax.parallel.digest import params_digest
+from flan_jax.train import run_folder, trainable
 from flan_jax.train.restoring import restore_params
 from flan_jax.train.run_folder import RunFolderError
 from flan_jax.train.trainable import Adaptation
@@ -77,7 +78,7 @@ def load_identified(
     record = read(folder)
     if record is None:
         params = load_trained(folder, step, None, config, mesh)
-        return params, fingerprint.params_digest(params)
+        return params, params_digest(params)
     adaptation, base = record
     frozen = _load_base(folder, base, config, mesh)
     # As it was trained: rounded first, an adapter would lose more than its sum with the base.
@@ -85,7 +86,7 @@ def load_identified(
     exact = dataclasses.replace(config, param_dtype=own)
     trained = load_trained(folder, step, adaptation, exact, mesh)
     # The sum's last bits may depend on the mesh, its terms do not.
-    terms = base.digest + fingerprint.params_digest(trained)
+    terms = base.digest + params_digest(trained)
     digest = hashlib.sha256(terms.encode()).hexdigest()
     return trainable.merge(adaptation, config, frozen, trained), digest
 
