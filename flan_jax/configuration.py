@@ -25,7 +25,7 @@ CONFIGURABLES = {
     "CheckpointConfig": "flan_jax.train.checkpoint",
     "DecodingConfig": "flan_jax.evaluation.sampling",
     "EvaluateRun": "flan_jax.evaluation.evaluate",
-    "EvaluationConfig": "flan_jax.evaluation.evaluate",
+    "EvaluationConfig": "flan_jax.evaluation.predictions",
     "Experiment": "flan_jax.experiment",
     "FeedConfig": "flan_jax.data.feed",
     "GenerateRun": "flan_jax.evaluation.generation",

@@ -222,17 +222,19 @@ def _score(
             return scored
     mesh = make_mesh(train.mesh)
     with jax.set_mesh(mesh):
+        params, weights = checkpoint.load_identified(train.output_dir, train.model, mesh)
         scored = evaluate(
             train.model,
-            checkpoint.load_params(train.output_dir, train.model, mesh),
+            params,
             caches,
             experiment.evaluation,
             decode=run_folder.read_vocabulary(train.output_dir).decode,
-            predictions_path=f"{train.output_dir}/predictions-{form}.jsonl",
+            output_dir=train.output_dir,
             prompts_dir=f"{experiment.output_dir}/prompts",
             system=system,
             roles=experiment.roles,
             facts=facts,
+            weights=weights,
         )
     results.save(scored, str(target))
     return scored

@@ -1,10 +1,11 @@
-"""Scores a trained model on evaluation caches: predictions.jsonl, results.json, report.html.
+"""Scores a trained model on evaluation caches: journal/, results.json, report.html.
 
     python scripts/evaluate.py --gin.EvaluateRun.checkpoint='"runs/flan"' \\
         --gin.EvaluateRun.caches='["caches/flan2021.json"]' \\
         --gin.EvaluateRun.output_dir='"runs/flan/evaluation"'
 
 Hardware: TPU, GPU or CPU. The folder of the run is all that is needed beside the caches.
+The same command goes on with an evaluation that was killed, on any mesh.
 """
 
 import sys
@@ -27,9 +28,10 @@ def main(argv: Sequence[str]) -> None:
     config = run_folder.read_model_config(folder)
     mesh = make_mesh(run.mesh)
     with jax.set_mesh(mesh):
-        params = checkpoint.load_params(str(folder), config, mesh, step)
+        params, weights = checkpoint.load_identified(str(folder), config, mesh, step)
         decode = run_folder.read_vocabulary(folder).decode
-        evaluate_run(run, config, params, decode, {"effective configuration": effective})
+        shown = {"effective configuration": effective}
+        evaluate_run(run, config, params, decode, shown, weights)
     run_folder.write_text(run.output_dir, "config.gin", effective)
 
 

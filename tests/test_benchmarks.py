@@ -29,7 +29,7 @@ from flan_jax.data.sources.exemplars import MatchingSource, ShownSource
 from flan_jax.data.sources.tables import csv_table
 from flan_jax.data.tokenisation import CacheConfig
 from flan_jax.evaluation import evaluate as engine
-from flan_jax.evaluation import metrics, results
+from flan_jax.evaluation import journal, metrics, results
 from flan_jax.evaluation.evaluate import EvaluateRun, EvaluationConfig
 from tasks import benchmarks, cot, flan2021
 from tasks.benchmarks import bbh, gsm8k, ifeval, mmlu
@@ -381,8 +381,8 @@ def test_every_benchmark_is_scored(registered, small_vocabulary, tmp_path, capsy
     assert not any(task["left_out"] for task in _tasks(report))  # no prompt was cut
     loaded = results.load(str(out / "results.json"))
     assert {task.prompts for task in loaded.tasks} == {task["prompts"] for task in _tasks(report)}
-    answers = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
-    kept = [json.loads(one["references"][1]) for one in answers if "ifeval" in one["task"]]
+    (path,) = (path for task, path in journal.files(str(out)).items() if "ifeval" in task)
+    kept = [json.loads(one["references"][1]) for one in journal.read(path)[1]]
     assert {one["key"] for one in kept} == {*range(7000, 7000 + benchmark_files.ROWS)}
 
 

@@ -13,7 +13,7 @@ from quick_compilation import compile_quickly  # noqa: F401
 from flan_jax.data import store
 from flan_jax.evaluation import evaluate as engine
 from flan_jax.evaluation import examples as examples_module
-from flan_jax.evaluation import results, scoring
+from flan_jax.evaluation import journal, results, scoring
 from flan_jax.evaluation.evaluate import EvaluateRun, EvaluationConfig, evaluate
 
 CONFIG = small_models.CONFIGS["encoder_decoder"]
@@ -96,11 +96,14 @@ def test_scores_equal_those_of_the_scorer(params, caches):
     assert found.roles == {"zoo_rank": "trained"}
 
 
-def test_predictions_hold_a_line_for_each_scored_example(params, caches, tmp_path):
-    path = tmp_path / "new" / "predictions.jsonl"
+def test_the_journal_holds_a_record_of_each_scored_example(params, caches, tmp_path):
     settings = dataclasses.replace(SETTINGS, batch_size=3)
-    found = evaluate(CONFIG, params, caches, settings, decode, predictions_path=str(path))
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    found = evaluate(CONFIG, params, caches, settings, decode, str(tmp_path / "new"))
+    files = journal.files(str(tmp_path / "new"))
+    assert list(files) == ["animals:zero_shot:generate", "animals:zero_shot:rank"]
+    headers, (generated, ranked) = zip(*map(journal.read, files.values()), strict=True)
+    assert [header["task"] for header in headers] == list(files)
+    lines = ranked + generated
     assert len(lines) == 24
     assert len({(line["task"], line["example"], line["template"]) for line in lines}) == 24
     ranked, generated = lines[0], lines[-1]
@@ -108,7 +111,7 @@ def test_predictions_hold_a_line_for_each_scored_example(params, caches, tmp_pat
     assert ranked["choice"] == int(np.argmax(ranked["option_scores"]))
     assert ranked["prediction"] == OPTIONS[ranked["choice"]]
     assert generated["task"] == "animals:zero_shot:generate"
-    assert "option_scores" not in generated and generated["references"] == ["cat"]
+    assert "option_scores" not in generated and generated["references"] == ["dog"]
     mean = np.mean([line["scores"]["accuracy"] for line in lines[:12]])
     assert results.summarise(found).clusters["zoo_rank"].score.value == pytest.approx(mean)
 
@@ -142,7 +145,8 @@ def test_a_run_writes_predictions_results_and_report(params, caches, tmp_path):
     assert record["clusters"]["zoo_rank"]["n"] == 6
     assert record["clusters"]["zoo_generate"]["chance"] == 0.0
     assert "Which animal" in (tmp_path / "report.html").read_text()
-    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 24
+    files = journal.files(str(tmp_path)).values()
+    assert sum(len(journal.read(path)[1]) for path in files) == 24
 
 
 def test_a_remote_folder_is_read_and_written(params, caches, tmp_path):

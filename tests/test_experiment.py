@@ -79,7 +79,7 @@ def test_the_report_has_the_promised_schema(folder):
 
 
 def test_running_again_costs_nothing(folder):
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("predictions-*.jsonl")}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("seed0/*/journal/*.jsonl")}
     report = json.loads((folder / "report.json").read_text())
     again = experiments.run(small_experiment(folder), "")
     assert again["clusters"] == report["clusters"]

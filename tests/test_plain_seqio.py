@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import test_scripts
 
+from flan_jax.evaluation import journal
+
 MODULE = """
 import functools
 import seqio
@@ -64,6 +66,6 @@ def test_a_plain_seqio_task_trains_and_is_scored(tmp_path, monkeypatch):
     test_scripts.call("evaluate", scoring)
     report = json.loads(Path(tmp_path / "evaluation" / "report.json").read_text())
     assert report["clusters"]["plain_echo"]["n"] == 6
-    predictions = (tmp_path / "evaluation" / "predictions.jsonl").read_text().splitlines()
-    references = {tuple(json.loads(line)["references"]) for line in predictions}
+    (path,) = journal.files(f"{tmp_path}/evaluation").values()
+    references = {tuple(record["references"]) for record in journal.read(path)[1]}
     assert references == {("red",), ("blue",), ("green",), ("dog",)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flan_jax.evaluation import journal
 from flan_jax.evaluation.examples import expand
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +99,8 @@ def test_evaluation_equals_the_score_on_the_way(folder):
     )
     assert report["clusters"]["far"]["role"] == "test"
     assert report["clusters"]["far"]["tuned"] == pytest.approx(on_the_way, abs=1e-6)
-    predictions = (folder / "evaluation" / "predictions.jsonl").read_text().splitlines()
-    assert len(predictions) == 20  # ten examples under two templates
+    paths = journal.files(f"{folder}/evaluation").values()
+    assert sum(len(journal.read(path)[1]) for path in paths) == 20  # ten, under two templates
 
 
 def test_a_list_names_the_forms_it_has(folder):

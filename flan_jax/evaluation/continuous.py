@@ -62,6 +62,7 @@ def run(
     batch_size: int,
     decoding: DecodingConfig,
     cut: Callable[[list[int]], list[int] | None] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[list[tuple[Unit, list[int]]]]:
     """Generates answers and yields them as they end, several at a time.
 
@@ -74,6 +75,7 @@ def run(
       decoding: how tokens are chosen.
       cut: given the tokens of an answer so far, those up to what stops it, or None where nothing
         does. For stop texts.
+      numbers: the number of each prompt, for the draws; default its place among `prompts`.
 
     Yields:
       Lists of (prompt, sample) and token ids, without EOS.
@@ -86,7 +88,7 @@ def run(
     size = batching.refill_size(batch_size, _REFILLS)
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]), reverse=True)
     waiting = deque((at, sample) for at in order for sample in range(decoding.samples))
-    read = functools.partial(_read_units, config, params, prompts, max_length, decoding)
+    read = functools.partial(_read_units, config, params, prompts, max_length, decoding, numbers)
     owners: list[Unit | None] = [waiting.popleft() if waiting else None for _ in range(batch_size)]
     slots = read([unit for unit in owners if unit], batch_size)
     width = batching.bucket(len(prompts[order[0]]), _LEAST_PROMPT)
@@ -129,6 +131,7 @@ def _read_units(
     prompts: Sequence[Sequence[int]],
     max_length: int,
     decoding: DecodingConfig,
+    of: Sequence[int] | None,
     units: Sequence[Unit],
     count: int,
 ) -> Slots:
@@ -136,7 +139,7 @@ def _read_units(
     members = [prompts[at] for at, _ in units]
     width = batching.bucket(max(map(len, members)), _LEAST_PROMPT)
     numbers = np.zeros((count, 2), np.int32)
-    numbers[: len(units)] = units
+    numbers[: len(units)] = [(of[at] if of else at, sample) for at, sample in units]
     used = np.arange(count) < len(units)
     tokens, lengths = batching.padded(members, count, width), batching.lengths(members, count)
     arrays = map(batching.place, (tokens, lengths, used, numbers))

@@ -51,6 +51,7 @@ class ExampleSet:
       left_out: what the cache could not hold, by kind: dropped examples and renderings, and
         prompts that were cut.
       boundaries: what sequences begin and end with.
+      vocabulary: digest of the vocabulary that the tokens are of.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ExampleSet:
     cache: str = ""
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
     boundaries: Boundaries = Boundaries()
+    vocabulary: str = ""
 
 
 def load(path: str, max_examples: int | None = None, local_dir: str = "") -> ExampleSet:
@@ -100,6 +102,7 @@ def load(path: str, max_examples: int | None = None, local_dir: str = "") -> Exa
         cache=manifest["cache"],
         left_out=_left_out(manifest),
         boundaries=cache.boundaries,
+        vocabulary=manifest["vocabulary"]["digest"],
     )
     check(result)
     return result

@@ -110,8 +110,11 @@ def iterate_answers(
     stop: Sequence[int] = (),
     decoding: DecodingConfig = DecodingConfig(),  # noqa: B008 (frozen)
     decode: Decode | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
     """As `generate`, as they end: yields the positions of some prompts and their answers.
+
+    `numbers` tells draws apart where the prompts are some of many; default their positions.
 
     Raises:
       ValueError: `max_length` is below 1, there are several samples, or logits are not finite.
@@ -121,7 +124,8 @@ def iterate_answers(
             f"DecodingConfig.samples: expected 1 answer to a prompt, got {decoding.samples}; "
             "`generate_samples` gives several"
         )
-    for ready in _answers(config, params, prompts, max_length, batch_size, stop, decoding, decode):
+    every = config, params, prompts, max_length, batch_size, stop, decoding, decode, numbers
+    for ready in _answers(*every):
         yield [prompt for (prompt, _), _ in ready], [tokens for _, tokens in ready]
 
 
@@ -134,6 +138,7 @@ def _answers(
     stop: Sequence[int],
     decoding: DecodingConfig,
     decode: Decode | None,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[list[tuple[continuous.Unit, list[int]]]]:
     if max_length < 1:
         raise ValueError(f"max_decode_length: expected at least 1 token, got {max_length}")
@@ -147,7 +152,8 @@ def _answers(
     cut = None
     if stop or decoding.stop:
         cut = functools.partial(_cut, stop=list(stop), texts=decoding.stop, decode=decode)
-    yield from continuous.run(config, params, prompts, max_length, batch_size, decoding, cut)
+    sizes = max_length, batch_size
+    yield from continuous.run(config, params, prompts, *sizes, decoding, cut, numbers)
 
 
 def _cut(

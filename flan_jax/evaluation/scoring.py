@@ -13,7 +13,7 @@ D model width, V embedding rows.
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -99,8 +99,12 @@ def iterate_scores(
     batch_size: int = 64,
     row_length: int = ROW_LENGTH,
     boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
+    done: Collection[int] = (),
 ) -> Iterator[tuple[list[int], list[Float[np.ndarray, " k"]]]]:
-    """As `score_options`, batch by batch: yields the positions of examples and their scores."""
+    """As `score_options`, batch by batch: yields the positions of examples and their scores.
+
+    Batches whose positions are all in `done` are left out; the others are as without it.
+    """
     sizes = [
         (
             batching.bucket(len(example.inputs), _LEAST_PROMPT),
@@ -109,6 +113,8 @@ def iterate_scores(
         for example in examples
     ]
     for positions in batching.longest_first(sizes, batch_size):
+        if all(position in done for position in positions):
+            continue
         members = [examples[position] for position in positions]
         every = config, params, members, batch_size, row_length, boundaries
         yield positions.tolist(), _score_batch(*every)

@@ -24,8 +24,8 @@ from flan_jax.train.run_folder import RunFolder
 from flan_jax.train.state import TrainState
 
 __all__ = [
-    "CheckpointConfig", "CheckpointError", "Checkpoints", "load_params", "restore_params",
-    "save_params",
+    "CheckpointConfig", "CheckpointError", "Checkpoints", "load_identified", "load_params",
+    "restore_params", "save_params",
 ]  # fmt: skip
 
 PyTree = Any
@@ -268,6 +268,14 @@ def load_params(
     folder, step = run_folder.locate(path, step)
     mesh = mesh or make_mesh(MeshConfig(data=1), devices=jax.local_devices()[:1])
     return partial_run.load(folder, step, config, mesh)
+
+
+def load_identified(
+    path: str, config: ModelConfig, mesh: jax.sharding.Mesh, step: int | None = None
+) -> tuple[PyTree, str]:
+    """As `load_params`, with a digest of the content that is the same on every mesh."""
+    folder, step = run_folder.locate(path, step)
+    return partial_run.load_identified(folder, step, config, mesh)
 
 
 def _restore_args(abstract: TrainState) -> ocp.args.Composite:

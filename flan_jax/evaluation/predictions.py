@@ -1,0 +1,200 @@
+"""What a model answers to the examples of a task, in batches that can be left and taken up again.
+
+Examples are dealt into batches (with options) or rounds (with free answers) before any is scored,
+whatever has been scored already. One that was left in the middle is computed again as a whole: the
+last bits of a score depend on what shares its batch.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from flan_jax.evaluation import generation, scoring
+from flan_jax.evaluation.examples import Example, ExampleSet
+from flan_jax.evaluation.normalisation import NORMALISATIONS, choose
+from flan_jax.evaluation.sampling import DecodingConfig
+from flan_jax.model.config import ModelConfig
+from flan_jax.model.layers import Params
+
+Decode = Callable[[Sequence[int]], str]
+Predictions = Iterator[tuple[list[int], list[dict]]]
+
+# Batches of prompts that are answered together. Rows of a batch are filled again as answers end,
+# but for the last answers of a round: with more rounds an interruption costs less, and these more.
+_BATCHES_OF_A_ROUND = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How examples are scored.
+
+    Attributes:
+      batch_size: prompts (and options) at a time on all devices; of no influence on scores.
+      max_decode_length: most tokens of a generated answer.
+      score: how options are compared: by the "sum" of their tokens' log-probabilities, the "mean"
+        of a token, the "mean_per_byte" of text, or "pmi", the sum less that without a prompt.
+      decoding: how answers are generated; one sample.
+      max_examples: source examples of each task, evenly spread over it; None for all.
+    """
+
+    batch_size: int = 64
+    max_decode_length: int = 64
+    score: Literal["sum", "mean", "mean_per_byte", "pmi"] = "sum"
+    decoding: DecodingConfig = DecodingConfig()
+    max_examples: int | None = None
+
+    def __post_init__(self):
+        if self.score not in (names := NORMALISATIONS):
+            expected = f"expected {', '.join(names)}, got {self.score!r}"
+            raise ValueError(f"EvaluationConfig.score: {expected}")
+        for name in ("batch_size", "max_decode_length", "max_examples"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"EvaluationConfig.{name}: expected at least 1, got {value}")
+
+
+def iterate_predictions(
+    config: ModelConfig,
+    params: Params,
+    examples: ExampleSet,
+    settings: EvaluationConfig,
+    decode: Decode | None = None,
+    done: Collection[int] = frozenset(),
+) -> Predictions:
+    """Yields positions of examples and what the model answers to each, as a journal records it.
+
+    Args:
+      config: the model.
+      params: its parameters.
+      examples: at least one.
+      settings: how examples are scored.
+      decode: token ids to text; needed if answers are generated.
+      done: positions of examples whose answer is known. Those that share a batch with an unknown
+        one are answered again; without an unknown one no model is run.
+
+    Raises:
+      ValueError: the examples do not fit the model, `decode` is missing, or a score is not finite.
+    """
+    _check_tokens(config, examples)
+    if len(done) == len(examples.examples):
+        return iter(())
+    if examples.ranked:
+        return _ranked(config, params, examples, settings, done)
+    if decode is None:
+        raise ValueError(
+            f"task {examples.name!r} needs generated answers; give evaluate() the vocabulary's "
+            "decode function"
+        )
+    return _generated(config, params, examples, settings, decode, done)
+
+
+def influences(examples: ExampleSet, settings: EvaluationConfig) -> dict[str, object]:
+    """The settings on which the answers to these examples depend, as JSON has them."""
+    if examples.ranked:
+        return {"score": settings.score, "boundaries": examples.boundaries._asdict()}
+    decoding = dataclasses.asdict(_decoding(examples, settings))
+    decoding["boundaries"] = examples.boundaries._asdict()
+    return {"max_decode_length": settings.max_decode_length, "decoding": decoding}
+
+
+def _ranked(
+    config: ModelConfig,
+    params: Params,
+    examples: ExampleSet,
+    settings: EvaluationConfig,
+    done: Collection[int],
+) -> Predictions:
+    every, ends = (config, params, examples.examples, settings.batch_size), examples.boundaries
+    pmi = settings.score == "pmi"
+    alone = scoring.score_without_prompts(*every, boundaries=ends) if pmi else None
+    for positions, scores in scoring.iterate_scores(*every, boundaries=ends, done=done):
+        members = [examples.examples[position] for position in positions]
+        _check_finite(examples.name, members, scores)
+        without = [alone and alone[position] for position in positions]
+        triples = zip(members, scores, without, strict=True)
+        yield positions, [_choice(*triple, settings.score) for triple in triples]
+
+
+def _choice(
+    example: Example,
+    scores: Float[np.ndarray, " k"],
+    without_prompt: Float[np.ndarray, " k"] | None,
+    normalisation: str,
+) -> dict:
+    compared = NORMALISATIONS[normalisation](scores, example, without_prompt)
+    choice = choose(compared)
+    return {
+        "prediction": example.options[choice],
+        "options": list(example.options),
+        "option_scores": [round(float(score), 5) for score in scores],
+        "compared_scores": [round(float(score), 5) for score in compared],
+        "choice": choice,
+        "answer": example.answer,
+    }
+
+
+def _generated(
+    config: ModelConfig,
+    params: Params,
+    examples: ExampleSet,
+    settings: EvaluationConfig,
+    decode: Decode,
+    done: Collection[int],
+) -> Predictions:
+    how = _decoding(examples, settings)
+    answer = functools.partial(generation.iterate_answers, config, params)
+    sizes = settings.max_decode_length, settings.batch_size
+    lengths = [len(example.inputs) for example in examples.examples]
+    for members in rounds(lengths, settings.batch_size * _BATCHES_OF_A_ROUND):
+        if all(position in done for position in members):
+            continue
+        prompts = [examples.examples[position].inputs for position in members]
+        for rows, answers in answer(prompts, *sizes, decoding=how, decode=decode, numbers=members):
+            texts = [generation.until_stop(decode(tokens), how.stop) for tokens in answers]
+            yield [members[row] for row in rows], [{"prediction": text} for text in texts]
+
+
+def rounds(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Deals prompts into rounds, each with prompts of all lengths, so that shapes are shared.
+
+    `rounds([5, 1, 4, 2, 3], 2)` is `[[0, 3], [2, 1], [4]]`.
+
+    Args:
+      lengths: of the prompts.
+      size: most prompts of a round.
+    """
+    order = sorted(range(len(lengths)), key=lambda at: lengths[at], reverse=True)
+    count = -(-len(order) // size)
+    return [order[first::count] for first in range(count)]
+
+
+def _decoding(examples: ExampleSet, settings: EvaluationConfig) -> DecodingConfig:
+    return dataclasses.replace(settings.decoding, boundaries=examples.boundaries)
+
+
+def _check_tokens(config: ModelConfig, examples: ExampleSet) -> None:
+    """A token beyond the embedding would silently read as another one."""
+    highest = max(
+        max(max(row, default=0) for row in (example.inputs, *example.option_tokens))
+        for example in examples.examples
+    )
+    if highest >= config.vocab_size:
+        raise ValueError(
+            f"cache {examples.cache or examples.name} holds token id {highest}, but the model has "
+            f"{config.vocab_size} embedding rows; evaluate on caches of the model's vocabulary"
+        )
+
+
+def _check_finite(
+    name: str, members: Sequence[Example], scores: Sequence[Float[np.ndarray, " k"]]
+) -> None:
+    for example, values in zip(members, scores, strict=True):
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"task {name!r}, example {example.example}, template {example.template}: option "
+                f"scores {values.tolist()} are not finite; the parameters are damaged or the "
+                "training diverged"
+            )
