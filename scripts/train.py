@@ -19,17 +19,18 @@ def main(argv: Sequence[str]) -> None:
     (run, scored), effective = configuration.from_command_line(roots, __doc__, argv)
     from flan_jax.data import vocabularies
     from flan_jax.data.mixture import open_mixture
-    from flan_jax.evaluation.during_training import make_evaluate
+    from flan_jax.evaluation.during_training import make_evaluate, score_names
     from flan_jax.parallel import distributed
     from flan_jax.train import loop, run_folder
 
     distributed.initialize()
     run_folder.write_text(run.output_dir, "config.gin", effective)
-    evaluate = None
+    evaluate, names = None, ()
     if run.evaluate_every:
         decode = vocabularies.from_facts(open_mixture(run.mixture).vocabulary).decode
         evaluate = make_evaluate(run.model, scored, decode)
-    loop.train(run, evaluate)
+        names = score_names(scored)
+    loop.train(run, evaluate, names)
 
 
 if __name__ == "__main__":

@@ -110,6 +110,33 @@ def test_retention(toy, open_checkpoints, tmp_path):
     assert run_folder.committed_steps(tmp_path) == [4, 8, 9]
 
 
+@pytest.mark.parametrize("toy", ["adamw"], indirect=True)
+def test_the_best_is_kept_beside_the_latest(toy, open_checkpoints, tmp_path, said):
+    def save(checkpoints, step, **scores):
+        state = toy[0]._replace(step=jnp.int32(step))
+        checkpoints.save(state, step, {"step": step}, scores or None)
+        checkpoints.wait()
+
+    checkpoints = open_checkpoints(keep=1, best="nli")
+    assert checkpoints.shall_keep({"nli": 0.0}) and not checkpoints.shall_keep(None)
+    for step, score in ((1, 0.3), (2, 0.7), (3, 0.5)):
+        save(checkpoints, step, nli=score, mean=1 - score)
+    save(checkpoints, 4)  # a step that was not scored
+    assert run_folder.committed_steps(tmp_path) == [2, 4]
+    checkpoints.close()
+    assert said[-1] == "best checkpoint: 2, with nli 0.7"
+
+    resumed = open_checkpoints(keep=1, best="nli")
+    assert resumed.find_best() == (2, 0.7)
+    assert resumed.shall_keep({"nli": 0.71}) and not resumed.shall_keep({"nli": 0.7})
+    assert resumed.restore(toy[1])[1] == {"step": 4}  # a resume begins with the latest
+    save(resumed, 5, nli=0.9)
+    assert run_folder.committed_steps(tmp_path) == [5]
+    resumed.close()
+    other = open_checkpoints(keep=1, best="qa")  # which no checkpoint has
+    assert other.find_best() is None and other.shall_keep({"qa": 0.1})
+
+
 def test_no_checkpoint_is_no_error(toy, open_checkpoints):
     assert open_checkpoints().restore(toy[1]) is None
 

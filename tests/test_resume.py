@@ -184,6 +184,11 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, cache):
         train(dataclasses.replace(whole, seed=1))
     with pytest.raises(ValueError, match="evaluate"):
         train(dataclasses.replace(whole, evaluate_every=5))
+    best = dataclasses.replace(whole, checkpoint=CheckpointConfig(best="nli"))
+    with pytest.raises(ValueError, match="best='nli' needs evaluations: set TrainRun.evaluate"):
+        train(best, evaluate)
+    with pytest.raises(ValueError, match="best='nli' is no score .* they give accuracy, mean"):
+        train(dataclasses.replace(best, evaluate_every=5), evaluate, ("accuracy", "mean"))
 
     fresh = dataclasses.replace(
         whole, output_dir=str(tmp_path / "tuned"), init_from=whole.output_dir, steps=5
@@ -333,3 +338,25 @@ def test_a_mesh_that_does_not_divide_is_refused(tmp_path, cache):
     run = small_run(tmp_path, cache[0], mesh=MeshConfig(data=3))
     with pytest.raises(ValueError, match="devices"):
         train(run)
+
+
+def test_the_best_checkpoint_is_kept_while_training(tmp_path, cache):
+    """Evaluated every 3 steps, saved every 5: the best is saved when it is scored."""
+    scores = {3: 0.2, 6: 0.8, 9: 0.4, 11: 0.7}
+    config = CheckpointConfig(interval=5, keep=1, best="accuracy")
+    settings = {"checkpoint": config, "evaluate_every": 3, "compilation_cache_dir": cache[1]}
+    run = small_run(tmp_path, cache[0], steps=11, **settings)
+    given, kept = [], {}
+
+    def evaluate(params, step):
+        given.append(params)
+        kept[step] = jax.tree.map(np.array, params)
+        return {"accuracy": scores[step]}
+
+    result = train(run, evaluate, ("accuracy",))
+    assert run_folder.committed_steps(tmp_path) == [6, 11]
+    best = load_params(str(tmp_path), run.model, step=6)
+    jax.tree.map(np.testing.assert_array_equal, best, kept[6])
+    # What is scored is the training state itself, and no copy of it.
+    pairs = zip(jax.tree.leaves(given[-1]), jax.tree.leaves(result.params), strict=True)
+    assert all(one is other for one, other in pairs)

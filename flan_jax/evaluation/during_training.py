@@ -9,6 +9,8 @@ from flan_jax.evaluation.examples import expand
 from flan_jax.evaluation.results import summarise
 from flan_jax.model.config import ModelConfig
 
+MEAN = "mean"  # name of the mean over clusters
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingEvaluation:
@@ -23,6 +25,19 @@ class TrainingEvaluation:
     caches: Sequence[str] = ()
     form: str = "zero_shot"
     settings: EvaluationConfig = EvaluationConfig()
+
+
+def score_names(scored: TrainingEvaluation) -> tuple[str, ...]:
+    """Names the scores that `make_evaluate` gives, from the caches' manifests alone.
+
+    Raises:
+      ValueError: a list of caches does not have the form.
+    """
+    from flan_jax.data import store  # pyarrow, which scoring itself does not need
+
+    caches = expand(scored.caches, scored.form)
+    clusters = [store.read_manifest(path)["cluster"] for path in caches]
+    return (*dict.fromkeys(clusters), MEAN)
 
 
 def make_evaluate(
@@ -52,6 +67,6 @@ def make_evaluate(
         found = evaluate(config, params, caches, scored.settings, decode, progress=False)
         summary = summarise(found, resamples=1)
         clusters = {name: cluster.score.value for name, cluster in summary.clusters.items()}
-        return {**clusters, "mean": sum(clusters.values()) / len(clusters)}
+        return {**clusters, MEAN: sum(clusters.values()) / len(clusters)}
 
     return score

@@ -165,7 +165,8 @@ class _File:
                 "output_dir"
             ) from error
         whole = sum(len(line) for line in _lines(path) if line.endswith(b"\n"))
-        self._handle.truncate(whole)  # what a killed process left of its last line
+        if whole < self._handle.tell():  # a killed process left a part of its last line
+            self._handle.truncate(whole)
 
     def append(self, data: bytes) -> None:
         with storage.disk_full_explained(self.path):

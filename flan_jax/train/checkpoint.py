@@ -1,20 +1,24 @@
 """Checkpoints through orbax: saved in the background, whole or not at all, sharded on both ways.
 
 A checkpoint holds `params`, `optimizer` and `progress` (step and data state) as separate items, so
-that evaluation and `init_from` read the parameters alone.
+that evaluation and `init_from` read the parameters alone. Where the best checkpoint is kept, those
+of steps that were evaluated also hold their scores, as `metrics`.
 """
 
 import dataclasses
+import functools
 import logging
+import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from flan_jax.model.config import ModelConfig
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
@@ -41,12 +45,16 @@ class CheckpointConfig:
       keep: the latest checkpoints that are kept.
       keep_period: steps that are multiples of this are kept for ever; None for none.
       max_failures: consecutive failed saves (a full disk) after which the run stops.
+      best: name of a score of the run's evaluations, a held-out cluster or "mean". The checkpoint
+        with the highest one (of equal ones the latest) is kept beside the others, and saved when
+        it is scored; None for none.
     """
 
     interval: int = 1000
     keep: int = 2
     keep_period: int | None = None
     max_failures: int = 3
+    best: str | None = None
 
     def __post_init__(self):
         for name in ("interval", "keep", "max_failures"):
@@ -80,8 +88,8 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             folder.checkpoints,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=config.keep,
-                keep_period=config.keep_period,
+                preservation_policy=_retention(config),
+                best_fn=functools.partial(_score, config.best) if config.best else None,
                 cleanup_tmp_directories=True,
             ),
         )
@@ -92,6 +100,26 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Step of the latest complete checkpoint."""
         return self._manager.latest_step()
+
+    def find_best(self) -> tuple[int, float] | None:
+        """Step and score of the best complete checkpoint; None where none has the score."""
+        self.wait()
+        step = self._manager.best_step()
+        if step is None:
+            return None
+        score = _score(self._config.best, self._manager.metrics(step) or {})
+        return None if score == -math.inf else (step, score)
+
+    def shall_keep(self, scores: Mapping[str, float] | None) -> bool:
+        """Whether a state with these scores is better than all checkpoints.
+
+        Args:
+          scores: of this step's evaluation; None for none.
+        """
+        if self._config.best is None or scores is None:
+            return False
+        best = self.find_best()
+        return best is None or scores[self._config.best] > best[1]
 
     def restore(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Restores the latest checkpoint that can be read, straight to its shards.
@@ -131,7 +159,13 @@ class Checkpoints:
             ) from next(iter(reasons.values()))
         return None
 
-    def save(self, state: TrainState, step: int, progress: dict[str, Any]) -> None:
+    def save(
+        self,
+        state: TrainState,
+        step: int,
+        progress: dict[str, Any],
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
         """Starts saving in the background; the state may be donated as soon as this returns.
 
         A save that fails leaves the previous checkpoints as they are and is reported; training
@@ -141,6 +175,7 @@ class Checkpoints:
           state: the state after `step` updates.
           step: updates done.
           progress: JSON values that are saved beside it.
+          scores: of this step's evaluation, from which the best checkpoint is told.
 
         Raises:
           CheckpointError: `max_failures` saves in a row have failed.
@@ -155,7 +190,7 @@ class Checkpoints:
         )
         self._saving = step
         try:
-            self._manager.save(step, args=items, force=True)
+            self._manager.save(step, args=items, metrics=scores and dict(scores), force=True)
         except Exception as error:  # what cannot be written may fail here or in the background
             self._failed(error)
 
@@ -176,25 +211,34 @@ class Checkpoints:
         self._saving = None
         self._failures = 0
 
-    def save_final(self, state: TrainState, step: int, progress: dict[str, Any]) -> None:
+    def save_final(
+        self,
+        state: TrainState,
+        step: int,
+        progress: dict[str, Any],
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
         """Saves and waits until the checkpoint is there, trying again if it fails.
 
         Args:
           state: the state after `step` updates.
           step: updates done.
           progress: JSON values that are saved beside it.
+          scores: of this step's evaluation.
 
         Raises:
           CheckpointError: `max_failures` saves in a row have failed.
         """
         self.wait()
         while step not in self._manager.all_steps():
-            self.save(state, step, progress)
+            self.save(state, step, progress, scores)
             self.wait()
 
     def close(self) -> None:
         """Releases orbax's threads; waits for a save in progress."""
         try:
+            if self._config.best and (best := self.find_best()):
+                self._say(f"best checkpoint: {best[0]}, with {self._config.best} {best[1]:.4g}")
             self.wait()
         finally:
             self._manager.close()
@@ -276,6 +320,25 @@ def load_identified(
     """As `load_params`, with a digest of the content that is the same on every mesh."""
     folder, step = run_folder.locate(path, step)
     return partial_run.load_identified(folder, step, config, mesh)
+
+
+def _retention(config: CheckpointConfig) -> preservation_policy.PreservationPolicy:
+    policies = [preservation_policy.LatestN(config.keep)]
+    if config.keep_period is not None:
+        policies.append(preservation_policy.EveryNSteps(config.keep_period))
+    if config.best is not None:
+        score = functools.partial(_score, config.best)
+        policies.append(
+            preservation_policy.BestN(
+                get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+            )
+        )
+    return preservation_policy.AnyPreservationPolicy(policies)
+
+
+def _score(name: str, metrics: Mapping[str, float]) -> float:
+    """A score of a checkpoint; the lowest where an earlier command evaluated something else."""
+    return metrics.get(name, -math.inf)
 
 
 def _restore_args(abstract: TrainState) -> ocp.args.Composite:

@@ -10,7 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -136,13 +136,16 @@ class TrainResult:
     interrupted: bool
 
 
-def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
+def train(
+    run: TrainRun, evaluate: Evaluate | None = None, score_names: Collection[str] = ()
+) -> TrainResult:
     """Trains, or goes on training, until `run.steps` or a signal.
 
     Args:
       run: the run.
       evaluate: function of (parameters, step) to numbers by name; called inside the run's mesh
         every `run.evaluate_every` steps.
+      score_names: the names of these numbers, if the best checkpoint is kept by one of them.
 
     Returns:
       How it ended; the last checkpoint is complete by then.
@@ -154,8 +157,7 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
       RunFolderError: there are no weights to start from, or frozen ones are not the run's.
       ValueError: a configuration that does not fit the mixture or the devices.
     """
-    if run.evaluate_every and evaluate is None:
-        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
+    _check_evaluation(run, evaluate, score_names)
     if run.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", run.compilation_cache_dir)
     mesh = make_mesh(run.mesh)
@@ -208,17 +210,20 @@ def train(run: TrainRun, evaluate: Evaluate | None = None) -> TrainResult:
 
             ending = step == run.steps
             stopping = interruption.requested(step) and not ending
+            scores = None
             if run.evaluate_every and (ending or step % run.evaluate_every == 0):
                 log.flush()
-                log.evaluation(step, evaluate(_in_use(run, frozen, state), step))
+                scores = evaluate(_in_use(run, frozen, state), step)
+                log.evaluation(step, scores)
                 log.restart_clock()
-            if ending or stopping or step % run.checkpoint.interval == 0:
+            due = ending or stopping or step % run.checkpoint.interval == 0
+            if due or checkpoints.shall_keep(scores):
                 log.flush()
                 progress = {"step": step, "feed": list(feed_state)}
                 if base:
                     progress["base"] = base.digest
                 save = checkpoints.save_final if ending or stopping else checkpoints.save
-                save(state, step, progress)
+                save(state, step, progress, scores)
                 log.restart_clock()
         if stopping:
             say(f"{interruption.name}: saved at step {step}; the same command resumes the run")
@@ -233,6 +238,25 @@ def _diverged(run: TrainRun, step: int, latest: int | None) -> DivergedError:
         "longer, or look at the rows that these steps read; what was learned until then is in "
         f"checkpoint {latest}"
     )
+
+
+def _check_evaluation(
+    run: TrainRun, evaluate: Evaluate | None, score_names: Collection[str]
+) -> None:
+    if run.evaluate_every and evaluate is None:
+        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
+    best = run.checkpoint.best
+    if best is None:
+        return
+    if not run.evaluate_every:
+        raise ValueError(
+            f"CheckpointConfig.best={best!r} needs evaluations: set TrainRun.evaluate_every"
+        )
+    if best not in score_names:
+        raise ValueError(
+            f"CheckpointConfig.best={best!r} is no score of this run's evaluations; they give "
+            f"{', '.join(score_names) or 'none'}"
+        )
 
 
 def describe_run(
