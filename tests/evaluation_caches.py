@@ -8,8 +8,12 @@ from flan_jax.data import store
 OPTIONS = ("cat", "dog", "cow")
 
 
-def write_evaluation_cache(folder, evaluation, examples=6, **changes):
-    """A cache of `examples` examples under two templates; the answer is mostly the dog."""
+def write_evaluation_cache(folder, evaluation, examples=6, row_changes=None, **changes):
+    """A cache of `examples` examples under two templates; the answer is mostly the dog.
+
+    Prompts have no token 49. `row_changes` are made to the rows of the last example, `changes`
+    to the manifest.
+    """
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True)
     writer = store.CacheWriter(str(folder), store.schema(50, evaluation=True))
@@ -17,7 +21,7 @@ def write_evaluation_cache(folder, evaluation, examples=6, **changes):
         answer = 1 if number else 0
         rows = [
             {
-                "inputs": [*generator.integers(2, 50, 5 + 2 * number).tolist(), 1],
+                "inputs": [*generator.integers(2, 49, 5 + 2 * number).tolist(), 1],
                 "targets": [10 + answer, 1],
                 "example": 3 * number,  # some rows of the source were dropped
                 "template": template,
@@ -31,6 +35,8 @@ def write_evaluation_cache(folder, evaluation, examples=6, **changes):
         ]
         if evaluation == "generate":
             rows = [r | {"options": [], "option_tokens": [], "answer": -1} for r in rows]
+        if row_changes and number == examples - 1:
+            rows = [row | row_changes for row in rows]
         writer.add(rows)
     facts = {
         "name": f"animals:zero_shot:{evaluation}",

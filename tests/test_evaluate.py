@@ -11,6 +11,7 @@ from evaluation_caches import OPTIONS, write_evaluation_cache
 from make_cache import write_cache
 from quick_compilation import compile_quickly  # noqa: F401
 
+from flan_jax.data.store import CacheError
 from flan_jax.evaluation import evaluate as engine
 from flan_jax.evaluation import examples as examples_module
 from flan_jax.evaluation import journal, results, scoring
@@ -127,9 +128,10 @@ def test_what_cannot_be_scored_is_an_error(params, caches, tmp_path):
     broken = jax.tree.map(lambda leaf: leaf * np.nan, params)
     with pytest.raises(ValueError, match="animals:zero_shot:rank'.*template.*are not finite"):
         evaluate(CONFIG, broken, caches[:1], SETTINGS)
-    with pytest.raises(ValueError, match="logits of 8 of 8 rows are not finite"):
+    message = "'animals:zero_shot:generate': the logits of 8 of 8 rows are not finite"
+    with pytest.raises(ValueError, match=message):
         evaluate(CONFIG, broken, caches[1:], SETTINGS, decode)
-    with pytest.raises(ValueError, match="token id 49, but the model has 20 embedding rows"):
+    with pytest.raises(ValueError, match="token id 48, but the model has 20 embedding rows"):
         evaluate(dataclasses.replace(CONFIG, vocab_size=20), params, caches[:1], SETTINGS)
     write_cache(tmp_path / "training", [[{"inputs": [5, 1], "targets": [6, 1]}]])
     with pytest.raises(ValueError, match="is a training cache.*':rank' or ':generate'"):
@@ -137,12 +139,53 @@ def test_what_cannot_be_scored_is_an_error(params, caches, tmp_path):
     unknown = write_evaluation_cache(tmp_path / "unknown", "rank", metrics=["acuracy"])
     with pytest.raises(ValueError, match="'acuracy' of task 'animals:zero_shot:rank' is unknown"):
         evaluate(CONFIG, params, [unknown], SETTINGS)
-    one = examples_module.load(caches[0])
-    bad = dataclasses.replace(one.examples[0], options=(), option_tokens=(), answer=-1)
-    with pytest.raises(ValueError, match="example 0, template 0: expected options"):
-        examples_module.check(dataclasses.replace(one, examples=(bad,)))
-    with pytest.raises(ValueError, match="has no examples to evaluate"):
-        examples_module.check(dataclasses.replace(one, examples=()))
+
+
+def test_an_empty_task_is_an_error(params, tmp_path):
+    empty = write_evaluation_cache(tmp_path / "empty", "rank", examples=0)
+    with pytest.raises(CacheError, match="empty is empty: all examples were dropped.*'count': 4"):
+        evaluate(CONFIG, params, [empty], SETTINGS)
+    some = examples_module.load(write_evaluation_cache(tmp_path / "some", "rank"))
+    with pytest.raises(ValueError, match="'animals:zero_shot:rank' has no examples to evaluate"):
+        examples_module.check(dataclasses.replace(some, examples=()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"options": [], "option_tokens": [], "answer": -1}, r"got options \[\] with \[\] tokens"),
+        ({"option_tokens": [[10, 1], [], [12, 1]]}, r"with \[2, 0, 2\] tokens and answer 1"),
+        ({"option_tokens": [[10, 1], [11, 1]]}, r"with \[2, 2\] tokens"),
+        ({"answer": 3}, "and answer 3; build the cache again"),
+    ],
+)
+def test_a_missing_option_is_an_error(params, tmp_path, changes, message):
+    cache = write_evaluation_cache(tmp_path / "bad", "rank", row_changes=changes)
+    with pytest.raises(ValueError, match=f"example 15, template 0: expected options .*{message}"):
+        evaluate(CONFIG, params, [cache], SETTINGS)
+
+
+def test_one_example_that_is_not_finite_is_named(params, tmp_path):
+    """Only its prompt has token 49, whose embedding is damaged."""
+    cache = write_evaluation_cache(tmp_path / "nan", "rank", row_changes={"inputs": [49, 1]})
+    broken = params | {"embedding": params["embedding"].at[49].set(np.nan)}
+    message = "animals:zero_shot:rank', example 15, template [01]: option scores .nan, nan, nan."
+    with pytest.raises(ValueError, match=message):
+        evaluate(CONFIG, broken, [cache], SETTINGS, output_dir=str(tmp_path))
+    # What was not scored is not in the journal.
+    (path,) = journal.files(str(tmp_path)).values()
+    assert all(np.isfinite(record["option_scores"]).all() for record in journal.read(path)[1])
+
+
+def test_a_prompt_that_was_cut_is_counted_and_shown(params, tmp_path):
+    cut = {"inputs longer than 9 tokens": {"count": 7, "first": [3]}}
+    cache = write_evaluation_cache(tmp_path / "long", "rank", truncated=cut)
+    run = EvaluateRun("runs/x", [cache], str(tmp_path), settings=SETTINGS)
+    engine.evaluate_run(run, CONFIG, params, decode)
+    report = json.loads((tmp_path / "report.json").read_text())
+    (task,) = report["clusters"]["zoo_rank"]["tasks"].values()
+    assert task["tuned"]["left_out"] == {"dropped": 4, "truncated": 7}
+    assert "7 truncated" in (tmp_path / "report.html").read_text()
 
 
 def test_settings_are_checked():

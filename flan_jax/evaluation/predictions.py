@@ -114,6 +114,8 @@ def _ranked(
         members = [examples.examples[position] for position in positions]
         _check_finite(examples.name, members, scores)
         without = [alone and alone[position] for position in positions]
+        if pmi:
+            _check_finite(examples.name, members, without)
         triples = zip(members, scores, without, strict=True)
         yield positions, [_choice(*triple, settings.score) for triple in triples]
 
@@ -152,9 +154,18 @@ def _generated(
         if all(position in done for position in members):
             continue
         prompts = [examples.examples[position].inputs for position in members]
-        for rows, answers in answer(prompts, *sizes, decoding=how, decode=decode, numbers=members):
+        batches = answer(prompts, *sizes, decoding=how, decode=decode, numbers=members)
+        for rows, answers in _named(examples.name, batches):
             texts = [generation.until_stop(decode(tokens), how.stop) for tokens in answers]
             yield [members[row] for row in rows], [{"prediction": text} for text in texts]
+
+
+def _named(task: str, batches: Iterator) -> Iterator:
+    """Says of which task the batches are where one cannot be answered."""
+    try:
+        yield from batches
+    except ValueError as error:
+        raise ValueError(f"task {task!r}: {error}") from error
 
 
 def rounds(lengths: Sequence[int], size: int) -> list[list[int]]:
