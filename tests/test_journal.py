@@ -21,6 +21,7 @@ from flan_jax.evaluation import evaluate as engine
 from flan_jax.evaluation import journal, predictions, scoring
 from flan_jax.evaluation.evaluate import EvaluateRun, EvaluationConfig, evaluate, evaluate_run
 from flan_jax.evaluation.sampling import DecodingConfig
+from flan_jax.parallel.digest import params_digest
 
 CONFIG = small_models.CONFIGS["encoder_decoder"]
 # Drawn tokens: an answer then depends on the number of its prompt, too.
@@ -120,8 +121,9 @@ def test_what_was_cut_short_goes_on(params, caches, whole, tmp_path, monkeypatch
     assert contents(tmp_path) == contents(whole)
 
 
-def test_the_same_again_runs_no_model(params, caches, whole, monkeypatch):
-    before = contents(whole)
+def test_the_same_again_runs_and_compiles_no_model(params, caches, whole, monkeypatch):
+    before, compiled = contents(whole), []
+    weights = params_digest(params)
 
     def fail(*arguments, **keywords):
         raise AssertionError("a model was run")
@@ -130,7 +132,19 @@ def test_the_same_again_runs_no_model(params, caches, whole, monkeypatch):
         monkeypatch.setattr(predictions.scoring, name, fail)
     monkeypatch.setattr(predictions.generation, "iterate_answers", fail)
     times = {path: path.stat().st_mtime_ns for path in (whole / "journal").iterdir()}
-    evaluate_run(run_of(whole, caches), CONFIG, params, decode)
+
+    def note(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        evaluate_run(run_of(whole, caches), CONFIG, params, decode, weights=weights)
+        assert not compiled
+        jax.jit(lambda x: x + 1)(jax.numpy.zeros(7))
+        assert compiled  # the event has this name
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
     assert {path: path.stat().st_mtime_ns for path in times} == times
     assert contents(whole) == before
 

@@ -25,13 +25,18 @@ def params_digest(params: Any) -> str:
     Returns:
       64 hex digits.
     """
-    sums = jax.jit(lambda tree: jax.tree.map(_bit_sums, tree))(params)
+    sums = _sums(params)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     facts = [
         [jax.tree_util.keystr(path), list(leaf.shape), str(leaf.dtype), np.asarray(two).tolist()]
         for (path, leaf), two in zip(leaves, jax.tree.leaves(sums), strict=True)
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+@jax.jit
+def _sums(params: Any) -> Any:
+    return jax.tree.map(_bit_sums, params)
 
 
 def _bit_sums(x: Array) -> UInt32[Array, " 2"]:
