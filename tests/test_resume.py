@@ -185,9 +185,9 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, cache):
     with pytest.raises(ValueError, match="evaluate"):
         train(dataclasses.replace(whole, evaluate_every=5))
     best = dataclasses.replace(whole, checkpoint=CheckpointConfig(best="nli"))
-    with pytest.raises(ValueError, match="best='nli' needs evaluations: set TrainRun.evaluate"):
+    with pytest.raises(ValueError, match="best='nli' is no score .*: set TrainRun.evaluate_every"):
         train(best, evaluate)
-    with pytest.raises(ValueError, match="best='nli' is no score .* they give accuracy, mean"):
+    with pytest.raises(ValueError, match="best='nli' is no score .*: they give accuracy, mean"):
         train(dataclasses.replace(best, evaluate_every=5), evaluate, ("accuracy", "mean"))
 
     fresh = dataclasses.replace(

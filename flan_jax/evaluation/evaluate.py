@@ -235,7 +235,12 @@ def _identity(
     weights: str | None,
 ) -> dict[str, object]:
     """All that the scores depend on; neither the batch size nor the mesh is of them."""
-    model = {key: value for key, value in vars(config).items() if key not in _HOW_ONLY}
+    # Without defaults: a field that is new has as its default what was computed before it was.
+    model = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in _HOW_ONLY and getattr(config, field.name) != field.default
+    }
     return {
         "version": flan_jax.__version__,
         "cache": examples.cache,

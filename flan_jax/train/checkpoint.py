@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -28,8 +28,8 @@ from flan_jax.train.run_folder import RunFolder
 from flan_jax.train.state import TrainState
 
 __all__ = [
-    "CheckpointConfig", "CheckpointError", "Checkpoints", "load_identified", "load_params",
-    "restore_params", "save_params",
+    "CheckpointConfig", "CheckpointError", "Checkpoints", "check_best", "load_identified",
+    "load_params", "restore_params", "save_params",
 ]  # fmt: skip
 
 PyTree = Any
@@ -272,6 +272,21 @@ class Checkpoints:
             path.rename(path.parent / f"{step}.damaged")
         if damaged:
             self._manager.reload()
+
+
+def check_best(config: CheckpointConfig, names: Collection[str]) -> None:
+    """Raises ValueError unless `config.best` is one of the scores of the run's evaluations.
+
+    Args:
+      config: retention.
+      names: of the scores; none where nothing is evaluated.
+    """
+    if config.best is None or config.best in names:
+        return
+    there_are = f"they give {', '.join(names)}" if names else "set TrainRun.evaluate_every"
+    raise ValueError(
+        f"CheckpointConfig.best={config.best!r} is no score of this run's evaluations: {there_are}"
+    )
 
 
 def save_params(folder: RunFolder, params: PyTree) -> None:

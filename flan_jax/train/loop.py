@@ -157,7 +157,9 @@ def train(
       RunFolderError: there are no weights to start from, or frozen ones are not the run's.
       ValueError: a configuration that does not fit the mixture or the devices.
     """
-    _check_evaluation(run, evaluate, score_names)
+    if run.evaluate_every and evaluate is None:
+        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
+    checkpoint.check_best(run.checkpoint, score_names if run.evaluate_every else ())
     if run.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", run.compilation_cache_dir)
     mesh = make_mesh(run.mesh)
@@ -238,25 +240,6 @@ def _diverged(run: TrainRun, step: int, latest: int | None) -> DivergedError:
         "longer, or look at the rows that these steps read; what was learned until then is in "
         f"checkpoint {latest}"
     )
-
-
-def _check_evaluation(
-    run: TrainRun, evaluate: Evaluate | None, score_names: Collection[str]
-) -> None:
-    if run.evaluate_every and evaluate is None:
-        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
-    best = run.checkpoint.best
-    if best is None:
-        return
-    if not run.evaluate_every:
-        raise ValueError(
-            f"CheckpointConfig.best={best!r} needs evaluations: set TrainRun.evaluate_every"
-        )
-    if best not in score_names:
-        raise ValueError(
-            f"CheckpointConfig.best={best!r} is no score of this run's evaluations; they give "
-            f"{', '.join(score_names) or 'none'}"
-        )
 
 
 def describe_run(
