@@ -23,9 +23,11 @@ from flan_jax.model.layers import Params
 Decode = Callable[[Sequence[int]], str]
 Predictions = Iterator[tuple[list[int], list[dict]]]
 
-# Batches of prompts that are answered together. Rows of a batch are filled again as answers end,
-# but for the last answers of a round: with more rounds an interruption costs less, and these more.
-_BATCHES_OF_A_ROUND = 16
+# Batches of prompts that are answered together. Rows are given to waiting prompts as answers end,
+# but not across rounds, and what an interruption costs is a round at most. Simulated for batches
+# of 64 and four distributions of lengths, 32 batches take 2% to 10% more steps than one long round
+# (16: 6% to 19%; 64: 1% to 2%), and batches without replacement 1.7 to 3.9 times the steps.
+_BATCHES_OF_A_ROUND = 32
 
 
 @dataclasses.dataclass(frozen=True)
