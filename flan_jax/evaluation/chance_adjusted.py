@@ -8,6 +8,8 @@ Leaderboard. That one sets what is below chance to 0; here it stays negative, be
 model that guesses would else be above 0.
 """
 
+from collections.abc import Iterable
+
 from flan_jax.evaluation.results import ClusterSummary, Score, Summary, TaskSummary, mean
 
 
@@ -38,6 +40,11 @@ def cluster_score(cluster: ClusterSummary) -> Score | None:
 
 def role_score(summary: Summary, role: str) -> Score | None:
     """The mean of the adjusted scores of a role's clusters; None if there are none."""
-    members = [cluster for cluster in summary.clusters.values() if cluster.role == role]
-    scores = [score for one in members if (score := cluster_score(one)) is not None]
+    return mean_score(summary, [one.name for one in summary.clusters.values() if one.role == role])
+
+
+def mean_score(summary: Summary, clusters: Iterable[str]) -> Score | None:
+    """The mean of the adjusted scores of the named clusters; None if none has one."""
+    found = [cluster_score(summary.clusters[name]) for name in clusters]
+    scores = [score for score in found if score is not None]
     return mean(scores) if scores else None

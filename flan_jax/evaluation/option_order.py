@@ -27,6 +27,7 @@ class Consistency:
       same: share of questions whose chosen text stays, the mean over templates.
       chance: that share for choices at random.
       n: source examples that both forms have.
+      scores: of the task in each form.
     """
 
     plain: TaskScores
@@ -34,6 +35,7 @@ class Consistency:
     same: Score
     chance: float
     n: int
+    scores: tuple[Score, Score]
 
 
 def form_pairs(tasks: Sequence[TaskScores]) -> list[tuple[TaskScores, TaskScores]]:
@@ -127,4 +129,5 @@ def measure(
         same=task_score(agreement, resamples),
         chance=float(np.mean([1 / chosen[key][1] for key in shared])),
         n=len(examples),
+        scores=(task_score(plain, resamples), task_score(permuted, resamples)),
     )
