@@ -61,7 +61,7 @@ def row(name: str, cells: Sequence[str], kind: str = "") -> str:
 
 def role_row(title: str, columns: int) -> str:
     """A row that heads the clusters of a role."""
-    return f'<tr class="role"><td colspan="{columns}">{escape(title)}</td></tr>'
+    return f'<tr class="role"><td colspan="{columns}"><span>{escape(title)}</span></td></tr>'
 
 
 def table(heads: Sequence[str], rows: Iterable[str]) -> str:

@@ -90,7 +90,7 @@ def table(summaries: Mapping[str, Summary], upper_bound: str) -> str:
 def adjusted_table(summaries: Mapping[str, Summary], upper_bound: str) -> str:
     """The same table with chance taken out of the scores."""
     heads = ["cluster", *(_column(key, upper_bound) for key in summaries)]
-    rows = []
+    rows, means = [], []
     for role, members in html.by_role(html.subject(summaries)):
         rows.append(html.role_row(ROLE_TITLES[role], len(heads)))
         for cluster in members:
@@ -99,9 +99,12 @@ def adjusted_table(summaries: Mapping[str, Summary], upper_bound: str) -> str:
             rows.append(html.row(html.breakable(cluster.name), cells))
         scores = [chance_adjusted.role_score(summary, role) for summary in summaries.values()]
         rows.append(html.row("mean", list(map(html.score_cell, scores)), "mean"))
+        if scores[0] is not None:
+            means.append(f"{role} mean {percent(scores[0].value)}")
     return (
         f'<h2>Chance taken out</h2><p class="soft">{_ADJUSTED}</p>'
-        f"<details><summary>Adjusted scores</summary>{html.table(heads, rows)}</details>"
+        f"<details><summary>Adjusted: {', '.join(means)}</summary>{html.table(heads, rows)}"
+        "</details>"
     )
 
 

@@ -11,7 +11,7 @@ STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--page);
   color: var(--text);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .7rem; }
 h3 { font-size: 1rem; margin: 1.3rem 0 .4rem; }
 p { margin: .5rem 0; }
@@ -25,6 +25,8 @@ th, td { text-align: right; padding: .35rem .5rem; border-bottom: 1px solid var(
 th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 tr.role td { font-weight: 600; padding-top: 1rem; white-space: normal; }
+tr.role span { position: sticky; left: .5rem; display: inline-block;
+  max-width: calc(100vw - 5rem); }
 tr.mean td { font-weight: 600; }
 td small { display: block; font-weight: 400; }
 td.text { white-space: normal; text-align: left; overflow-wrap: anywhere; }
@@ -96,6 +98,7 @@ table.choices { table-layout: auto; }
   .filters { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
   .filters label:last-child { grid-column: 1 / -1; }
   .choices th:nth-child(n+2), .choices td:nth-child(n+2) { width: 4.6rem; }
+  svg.difference { width: 4.5rem; } .differences td small { max-width: none; white-space: nowrap; }
   .choices td:first-child { min-width: 5.5rem; } .tasks td:first-child { min-width: 7.5rem; }
  .row { grid-template-columns: 6.8rem 1fr 2.6rem; gap: .6rem; }
   .row .name { font-size: .85rem; } th, td { padding: .3rem .25rem; font-size: .85rem; }

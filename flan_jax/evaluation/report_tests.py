@@ -44,7 +44,8 @@ def _tests_block(
         value = 100 * mean.difference.value
         title += f": {role} mean {value:+.1f}, p {html.p_value(mean.p)}"
     table = _tests_table(tests, html.subject(summaries))
-    return f"<details{' open' if alone else ''}><summary>{title}</summary>{table}</details>"
+    opened = " open" if alone else ""
+    return f'<details class="differences"{opened}><summary>{title}</summary>{table}</details>'
 
 
 def _tests_table(tests: PairedTests, subject: Summary) -> str:

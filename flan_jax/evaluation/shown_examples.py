@@ -65,15 +65,17 @@ def choose(
     """
     first = next(iter(systems.values()))
     partners = [match(first.tasks, results.tasks) for results in systems.values()]
-    chosen, left = [], limit
-    for i, task in enumerate(first.tasks):
+    listed = []
+    for task in first.tasks:
         files = [
             journals.get(key, {}).get(found[task.name].name, "") if task.name in found else ""
             for key, found in zip(systems, partners, strict=True)
         ]
-        if not files[0]:
-            continue
-        found = _choose_of_task(task, files, left // (len(first.tasks) - i))
+        if files[0]:
+            listed.append((task, files))
+    chosen, left = [], limit
+    for i, (task, files) in enumerate(listed):
+        found = _choose_of_task(task, files, left // (len(listed) - i))
         left -= size(found.to_json())
         chosen.append(found)
     return chosen
