@@ -93,13 +93,14 @@ def test_different_prompts_are_refused_by_name(tmp_path):
     with pytest.raises(side_by_side.ComparisonError) as caught:
         compare(*places, output_dir=str(tmp_path / "out"))
     message = str(caught.value)
-    assert "different prompts in 2 of 8 tasks" in message
+    assert "different prompts, or ones without a hash, in 2 of 8 tasks" in message
     assert "moods_1:zero_shot:rank (abababab, cdcdcdcd)" in message
     assert "tools_2:zero_shot:rank (abababab, no hash)" in message
     assert "--allow_different_prompts" in message
     assert not (tmp_path / "out").exists()
     record, _ = compare(*places, output_dir=str(tmp_path / "out"), allow_different_prompts=True)
-    assert any("prompts differ in: moods_1:zero_shot:rank" in note for note in record["notes"])
+    expected = "The prompts differ, or have no hash, in: moods_1:zero_shot:rank"
+    assert record["notes"][0].startswith(expected)
 
 
 def test_two_forms_are_compared_and_what_one_lacks_is_said(tmp_path):
@@ -144,17 +145,18 @@ def test_what_cannot_be_read_or_compared(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("locations", "expected"),
+    ("folders", "files", "expected"),
     [
-        (["runs/flan/evaluation", "runs/base/evaluation/"], ["flan", "base"]),
-        (["x/seed1/tuned/results.json", "x/seed2/tuned/results.json"], ["seed1", "seed2"]),
-        (["x/a/one", "y/b/one/two"], ["one", "two"]),
-        (["a/x/1", "b/x/1", "b/y/1"], ["a/x", "b/x", "b/y"]),
-        (["runs/a", "runs/a"], ["A: a", "B: a"]),
+        (["runs/flan/evaluation", "runs/base/evaluation"], "rr", ["flan", "base"]),
+        (["x/seed1/tuned", "x/seed2/tuned"], "rs", ["seed1", "seed2"]),
+        (["x/a/one", "y/b/one/two"], "rr", ["one", "two"]),
+        (["a/x/1", "b/x/1", "b/y/1"], "rrr", ["a/x", "b/x", "b/y"]),
+        (["runs/a", "runs/a"], "rs", ["r", "s"]),
+        (["runs/a", "runs/a"], "rr", ["A: r", "B: r"]),
     ],
 )
-def test_names_are_what_differs(locations, expected):
-    assert side_by_side._names(locations) == expected
+def test_names_are_what_differs(folders, files, expected):
+    assert side_by_side._names(folders, files) == expected
 
 
 def test_the_script_says_what_is_wrong_and_helps_without_jax(tmp_path):

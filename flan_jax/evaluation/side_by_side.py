@@ -26,14 +26,14 @@ class Evaluation:
     """One side of a comparison.
 
     Attributes:
-      name: what it is called on the page.
       results: its scores.
       folder: where they and the journal lie.
+      file: name of the file of results.
     """
 
-    name: str
     results: Results
     folder: str
+    file: str
 
 
 def read(location: str) -> Evaluation:
@@ -50,7 +50,7 @@ def read(location: str) -> Evaluation:
     if place.name.endswith(".json"):
         if not place.exists():
             raise ComparisonError(f"{location}: there is no such file of results")
-        return Evaluation(str(place), load(str(place)), str(place.parent))
+        return Evaluation(load(str(place)), str(place.parent), place.name)
     found = sorted(
         one.name
         for one in (place.iterdir() if place.exists() else ())
@@ -67,7 +67,7 @@ def read(location: str) -> Evaluation:
             "these files"
         )
     file = "results.json" if "results.json" in found else found[0]
-    return Evaluation(str(place), load(str(place / file)), str(place))
+    return Evaluation(load(str(place / file)), str(place), file)
 
 
 def compare(
@@ -98,7 +98,7 @@ def compare(
       JournalError: a journal is damaged.
     """
     sides = [read(place) for place in (first, second, upper_bound) if place]
-    names = _names([side.name for side in sides])
+    names = _names([side.folder for side in sides], [side.file for side in sides])
     notes: list[str] = []
     shared, others = sides[0].results, []
     for side, name in zip(sides[1:], names[1:], strict=True):
@@ -125,18 +125,20 @@ def compare(
     return record
 
 
-def _names(locations: Sequence[str]) -> list[str]:
-    """What tells the locations apart: their ends, without what all of them end with."""
-    parts = [location.rstrip("/").split("/") for location in locations]
-    if len({*locations}) < len(locations):
+def _names(folders: Sequence[str], files: Sequence[str]) -> list[str]:
+    """What tells evaluations apart: the ends of their folders, without what all end with."""
+    parts = [folder.split("/") for folder in folders]
+    if len({*folders}) < len(folders):
+        parts = [
+            [*part, file.removesuffix(".json")] for part, file in zip(parts, files, strict=True)
+        ]
+    if len({*map(tuple, parts)}) < len(parts):
         return [f"{chr(ord('A') + i)}: {part[-1]}" for i, part in enumerate(parts)]
     while min(map(len, parts)) > 1 and len({part[-1] for part in parts}) == 1:
         parts = [part[:-1] for part in parts]
-    for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len({*names}) == len(names):
-            return names
-    raise AssertionError(f"{locations} differ, but no ends of theirs do")
+    lengths = range(1, max(map(len, parts)) + 1)
+    candidates = (["/".join(part[-length:]) for part in parts] for length in lengths)
+    return next(names for names in candidates if len({*names}) == len(names))
 
 
 def _restrict(first: Results, second: Results) -> Results:
@@ -175,13 +177,13 @@ def check_prompts(
     ]
     if differing and not allowed:
         raise ComparisonError(
-            f"{names[0]} and {names[1]} were asked different prompts in {len(differing)} of "
-            f"{len(partners)} tasks: {_listed(differing)}. Score both on the same caches, or say "
-            "--allow_different_prompts to compare them all the same"
+            f"{names[0]} and {names[1]} were asked different prompts, or ones without a hash, in "
+            f"{len(differing)} of {len(partners)} tasks: {_listed(differing)}. Score both on the "
+            "same caches, or say --allow_different_prompts to compare them all the same"
         )
     notes = []
     if differing:
-        notes.append(f"The prompts differ in: {_listed(differing)}.")
+        notes.append(f"The prompts differ, or have no hash, in: {_listed(differing)}.")
     found = {task.name for task in partners.values()}
     for name, tasks, known in (
         (names[0], first.tasks, {*partners}),
@@ -234,7 +236,7 @@ def _cells(test: dict | None) -> list[str]:
         return ["–"] * 5
     low, high = test["interval"]
     won = "–" if test["wins"] is None else f"{test['wins']:,}, {test['losses']:,}"
-    mcnemar = "–" if test["mcnemar_p"] is None else f"{test['mcnemar_p']:.3f}"
+    mcnemar = "–" if test["mcnemar_p"] is None else f"{test['mcnemar_p']:.4f}"
     return [
         f"{100 * test['difference']:+.1f}",
         f"{100 * low:+.1f} to {100 * high:+.1f}",
