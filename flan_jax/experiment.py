@@ -22,7 +22,7 @@ from flan_jax import storage
 from flan_jax.data import ledger
 from flan_jax.data.mixture import open_mixture
 from flan_jax.data.preparation import CacheRun, prepare_in_subprocess
-from flan_jax.evaluation import report, results
+from flan_jax.evaluation import journal, report, results
 from flan_jax.evaluation.evaluate import EvaluationConfig, evaluate
 from flan_jax.evaluation.results import Results
 from flan_jax.parallel.mesh import make_mesh
@@ -151,6 +151,10 @@ def run(experiment: Experiment, configuration: str) -> dict:
         configuration={"effective configuration": configuration},
         notes=_notes(experiment),
         aside=experiment.aside,
+        journals={
+            stage.name: journal.files(str(first / stage.name)) for stage in experiment.stages
+        },
+        upper_bound=_upper_bound(experiment),
     )
     return report.write(shown, experiment.output_dir)
 
@@ -248,6 +252,12 @@ def _notes(experiment: Experiment) -> list[str]:
         "The model was trained on instructions from random weights, without pretraining: scores "
         "about chance are what is to be expected, and they say nothing about instruction tuning."
     ]
+
+
+def _upper_bound(experiment: Experiment) -> str:
+    """The last stage that was trained on what the others were not; empty if there is none."""
+    names = [stage.name for stage in experiment.stages if stage.sees_held_out]
+    return names[-1] if names else ""
 
 
 def _folder(experiment: Experiment, seed: int) -> storage.AnyPath:

@@ -1,15 +1,20 @@
 """The table, the JSON and the page of a report."""
 
+import base64
+import dataclasses
+import hashlib
 import html.parser
 import io
 import json
 import re
 
+import numpy as np
 import pytest
 import scored
 from rich.console import Console
 
-from flan_jax.evaluation import report, report_plots
+from flan_jax.evaluation import report, report_page, report_plots
+from flan_jax.evaluation.results import Results, Score
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\""
 RANKED = {
@@ -46,6 +51,7 @@ def make_report(**changes):
         "curves": {"pretraining": [(10, 5.0), (20, 3.5), (30, 2.25)]},
         "configuration": {"gin": f"Model.x = {HOSTILE!r}"},
         "resamples": 200,
+        "permutations": 500,
     }
     return report.Report(**fields | changes)
 
@@ -113,20 +119,30 @@ def test_verdict_when_nothing_was_held_out(tmp_path):
 class Parser(html.parser.HTMLParser):
     """Checks that tags are balanced and collects what they are."""
 
-    VOID = {"meta", "br", "wbr"}
+    VOID = {"meta", "br", "wbr", "input"}
 
     def __init__(self):
         super().__init__()
         self.open, self.tags, self.links = [], set(), []
+        self.handlers, self.contents = [], {"script": [], "style": []}
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
+        self.handlers += [name for name, _ in attributes if name.startswith("on")]
+        self.handlers += [name for name, _ in attributes if name == "style"]
+        if tag in self.contents:
+            self.contents[tag].append((dict(attributes), ""))
         self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
         if tag not in self.VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
         self.tags.add(tag)  # <line/>
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in self.contents:
+            attributes, text = self.contents[self.open[-1]].pop()
+            self.contents[self.open[-1]].append((attributes, text + data))
 
     def handle_endtag(self, tag):
         if tag not in self.VOID:
@@ -140,11 +156,116 @@ def test_page_is_self_contained_balanced_and_escaped(tmp_path):
     assert not parser.open
     assert "script" not in parser.tags
     assert not parser.links
+    assert not parser.handlers
+    assert "script-src 'none'" in page
     assert not re.search(r"https?://|@import|url\(", page)
     assert HOSTILE not in page
     assert page.count("&lt;script&gt;alert") >= 5
     assert {"svg", "details", "table", "polyline"} <= parser.tags
     assert "$" not in page
+
+
+def write_journal(folder, records):
+    """A journal of the records' task; gives what `journal.files` would."""
+    name = records[0]["task"]
+    lines = [{"journal": 1, "task": name, "identity": {}}, *records]
+    path = folder / "examples.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {name: str(path)}
+
+
+def test_browser_holds_hostile_texts_as_data_under_a_policy_that_runs_one_script(tmp_path):
+    ends = "</script><!--<script><img src=x onerror=alert(1)></template>]]>"
+    hostile = RANKED | {"prompt": ends + HOSTILE, "options": ["barn", ends], "prediction": ends}
+    journals = {"tuned": write_journal(tmp_path, [hostile])}
+    _, _, page = write(make_report(journals=journals), tmp_path)
+    parser = Parser()
+    parser.feed(page)
+    assert not parser.open and not parser.links and not parser.handlers
+    assert "img" not in parser.tags
+    (attributes, data), (none, script) = parser.contents["script"]
+    assert attributes == {"type": "application/json", "id": "examples-data"} and none == {}
+    (found,) = json.loads(data)["tasks"]
+    (example,) = found["examples"]
+    assert example["prompt"] == ends + HOSTILE and example["options"] == ["barn", ends]
+    ((_, style),) = parser.contents["style"]
+    for directive, text in (("script-src", script), ("style-src", style)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in page
+    assert "default-src 'none'" in page and "unsafe" not in page
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
+    assert "All 1 scored examples." in page
+
+
+def test_page_without_script_keeps_its_table_and_samples(tmp_path):
+    journals = {"tuned": write_journal(tmp_path, [RANKED | {"prediction": "sea"}])}
+    _, _, page = write(make_report(journals=journals), tmp_path)
+    without = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert "<noscript><h2>Sample prompts</h2>" in without
+    for name in ("animals", "moods", "tools", "topics"):
+        assert re.search(rf"<td>{name}</td><td>\d+\.\d<small>", without)
+    assert '<div id="browser" hidden>' in without
+
+
+def test_page_stays_below_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_page, "PAGE_BYTES", 150_000)
+    monkeypatch.setattr(report_page, "_LEAST_EXAMPLES", 20_000)
+    records = [
+        RANKED | {"example": i, "prediction": "sea", "prompt": "wörd " * 100} for i in range(1000)
+    ]
+    journals = {"tuned": write_journal(tmp_path, records)}
+    _, _, page = write(make_report(journals=journals), tmp_path)
+    assert 140_000 < len(page.encode()) <= 150_000
+    assert re.search(r"\d+ of 1,000 scored examples, spread evenly", page)
+
+
+def test_tests_between_systems_are_in_the_report(tmp_path):
+    record, _, page = write(make_report(), tmp_path)
+    tests = record["tests"]["pretrained"]
+    animals = tests["clusters"]["animals"]
+    assert animals["p"] == pytest.approx(1 / 501, abs=1e-6)
+    assert animals["interval"][0] > 0 and animals["wins"] > animals["losses"]
+    assert tests["means"].keys() == {"test", "dev", "trained"}
+    assert tests["tasks"]["animals_1:zero_shot:rank"]["holm_p"] >= animals["p"]
+    assert "instruction-tuned less pretrained only: test mean +" in page
+    assert record["clusters"]["animals"]["adjusted"]["tuned"]["score"] == pytest.approx(
+        2 * record["clusters"]["animals"]["tuned"] - 1, abs=1e-5
+    )
+    assert "With chance taken out, task by task, the mean is" in " ".join(record["verdict"])
+
+
+def test_an_upper_bound_is_named(tmp_path):
+    systems = {
+        "tuned": scored.make_results("tuned", scored.TUNED),
+        "all_clusters": scored.make_results("all_clusters", dict.fromkeys(scored.TUNED, 0.98)),
+    }
+    record, _, page = write(make_report(systems=systems, upper_bound="all_clusters"), tmp_path)
+    assert record["upper_bound"] == "all_clusters"
+    assert "all clusters trained (upper bound)" in page
+    assert re.search(r"which is \d+% of the upper bound's \(all clusters", record["verdict"][1])
+    with pytest.raises(ValueError, match="upper_bound='ceiling' is no system; there are tuned"):
+        write(make_report(systems=systems, upper_bound="ceiling"), tmp_path)
+
+
+def test_option_order_is_reported(tmp_path):
+    plain = scored.make_results("tuned", {"animals": 0.9}).tasks[0]
+    permuted = dataclasses.replace(plain, name="animals_1:zero_shot_permuted:rank")
+    run = Results("tuned", (plain, permuted), scored.ROLES)
+    journals = {}
+    for task, said in ((plain, "barn"), (permuted, "sea")):
+        folder = tmp_path / task.name
+        folder.mkdir()
+        records = [
+            RANKED | {"task": task.name, "example": i, "prediction": said if i < 3 else "barn"}
+            for i in range(12)
+        ]
+        journals |= write_journal(folder, records)
+    shown = make_report(systems={"tuned": run}, journals={"tuned": journals})
+    record, _, page = write(shown, tmp_path)
+    found = record["option_order"]["tuned"]["animals_1:zero_shot:rank"]
+    assert found["same_choice"]["score"] == 0.75
+    assert (found["permuted"], found["n"]) == (permuted.name, 12)
+    assert "<h2>Option order</h2>" in page
 
 
 def test_table_has_a_row_for_each_cluster_and_mean(tmp_path):
@@ -179,3 +300,16 @@ def test_curves_are_read_and_thinned(tmp_path):
 def test_curve_axis_ends_above_the_highest_value():
     for value, expected in ((0.03, 0.1), (0.7, 0.8), (1.0, 1.0), (2.3, 4.0), (9.0, 10.0), (31, 40)):
         assert report_plots._nice_ceiling(value) == pytest.approx(expected)
+
+
+def test_differences_are_drawn_on_the_least_axis_that_holds_them():
+    def score(value):
+        return Score(value, np.array([value - 0.05, value + 0.05]))
+
+    assert report_plots.difference_span([score(0.02), score(-0.04)]) == 10
+    assert report_plots.difference_span([score(0.02), score(-0.4)]) == 50
+    assert report_plots.difference_span([score(0.99)]) == 100
+    assert report_plots.difference_span([]) == 10
+    drawn = report_plots.difference(score(0.25), 50)
+    assert 'cx="75.00%"' in drawn and 'class="fill for"' in drawn
+    assert 'class="fill neither"' in report_plots.difference(score(0.01), 50)

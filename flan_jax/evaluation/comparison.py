@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.evaluation import chance_adjusted, option_order, paired
+from flan_jax.evaluation.option_order import Consistency
+from flan_jax.evaluation.paired import PairedTests
 from flan_jax.evaluation.results import RESAMPLES, Results, Score, Summary, summarise
+from flan_jax.evaluation.significance import PERMUTATIONS
 
 LABELS = {
     "tuned": "instruction-tuned",
@@ -37,6 +41,10 @@ class Report:
       notes: sentences added to the verdict, e.g. that the weights were random.
       aside: test clusters that are always shown, but whose mean is also given without them.
       resamples: number of bootstrap draws.
+      permutations: number of random swaps of a test between two systems.
+      journals: by system key the journal of each cached task, as `journal.files` gives them (of
+        several seeds: the first's); the examples of the page come from there.
+      upper_bound: key of a system that was trained on what is held out, or empty.
     """
 
     title: str
@@ -48,6 +56,56 @@ class Report:
     notes: Sequence[str] = ()
     aside: Sequence[str] = ()
     resamples: int = RESAMPLES
+    permutations: int = PERMUTATIONS
+    journals: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    upper_bound: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a report finds out about its systems.
+
+    Attributes:
+      summaries: scores by system key.
+      tests: of the first system against each other one, by key of the other.
+      option_order: option-order consistency by system key, for those with journals.
+    """
+
+    summaries: Mapping[str, Summary]
+    tests: Mapping[str, PairedTests]
+    option_order: Mapping[str, Sequence[Consistency]]
+
+
+def find(report: Report) -> Findings:
+    """Summarises and tests the systems of a report.
+
+    Raises:
+      ValueError: there is no system, one lacks a cluster of the first, or the upper bound is none
+        of them.
+      JournalError: a journal is missing or damaged.
+    """
+    summaries = summarise_systems(report)
+    if report.upper_bound and report.upper_bound not in summaries:
+        raise ValueError(
+            f"Report.upper_bound={report.upper_bound!r} is no system; there are "
+            f"{', '.join(summaries)}"
+        )
+    (_, subject), *others = report.systems.items()
+    tests = {
+        key: paired.compare(subject, runs, report.permutations, report.resamples)
+        for key, runs in others
+    }
+    order = {
+        key: option_order.of_results(first_seed(runs), report.journals[key], report.resamples)
+        for key, runs in report.systems.items()
+        if key in report.journals
+    }
+    return Findings(summaries, tests, order)
+
+
+def first_seed(runs: Results | Sequence[Results]) -> Results:
+    """The results of a system's only, or first, seed."""
+    return runs if isinstance(runs, Results) else runs[0]
 
 
 def summarise_systems(report: Report) -> dict[str, Summary]:
@@ -92,6 +150,7 @@ def verdict(report: Report, summaries: Mapping[str, Summary]) -> list[str]:
     if kept and kept != names:
         without = " and ".join(name for name in names if name not in kept)
         sentences.append(_compare(key, summaries, kept, f"Without {without}"))
+    sentences += _adjusted(report, summaries, names)
     sentences += _undistinguished(subject, names)
     sentences.append(_caveat(subject, names))
     return sentences + list(report.notes)
@@ -128,6 +187,28 @@ def _against(difference: Score, other: str, value: float) -> str:
         f"{percent(abs(difference.value))} points ({percent(low)} to {percent(high)}) {side} "
         f"{other} ({percent(value)})"
     )
+
+
+def _adjusted(report: Report, summaries: Mapping[str, Summary], names: list[str]) -> list[str]:
+    """What the mean is with chance taken out, and of the way to the upper bound."""
+    key, subject = next(iter(summaries.items()))
+    score = chance_adjusted.mean_score(subject, names)
+    if score is None:
+        return []
+    low, high = score.interval
+    sentence = (
+        f"With chance taken out, task by task, the mean is {percent(score.value)} "
+        f"({percent(low)} to {percent(high)})"
+    )
+    bound = report.upper_bound
+    upper = chance_adjusted.mean_score(summaries[bound], names) if bound else None
+    if upper is None or bound == key or upper.interval[0] <= 0.0:
+        return [sentence + "."]
+    share = 100 * score.value / upper.value
+    return [
+        f"{sentence}, which is {share:.0f}% of the upper bound's ({label(bound)}: "
+        f"{percent(upper.value)})."
+    ]
 
 
 def _undistinguished(subject: Summary, names: Sequence[str]) -> list[str]:

@@ -117,6 +117,7 @@ def evaluate_run(
             seconds={"evaluation": results.seconds},
             configuration=configuration or {},
             notes=run.notes,
+            journals={run.system: journal.files(run.output_dir)},
         )
         report.write(shown, run.output_dir)
     return results

@@ -18,14 +18,9 @@ from rich.table import Table
 
 import flan_jax
 from flan_jax import storage
-from flan_jax.evaluation import prompt_files, report_page
-from flan_jax.evaluation.comparison import (
-    Report,
-    label,
-    percent,
-    summarise_systems,
-    verdict,
-)
+from flan_jax.evaluation import chance_adjusted, prompt_files, report_page
+from flan_jax.evaluation.comparison import Findings, Report, find, label, percent, verdict
+from flan_jax.evaluation.option_order import Consistency
 from flan_jax.evaluation.results import (
     ROLES,
     ClusterSummary,
@@ -34,6 +29,7 @@ from flan_jax.evaluation.results import (
     Summary,
     TaskSummary,
 )
+from flan_jax.evaluation.significance import PairedTest
 
 __all__ = ["Report", "print_table", "read_curve", "to_json", "write"]
 
@@ -56,24 +52,26 @@ def write(report: Report, output_dir: str, console: Console | None = None) -> di
 
     Raises:
       ValueError: the report has no system, or a system lacks a cluster of the subject.
+      JournalError: a journal is missing or damaged.
     """
-    summaries = summarise_systems(report)
-    record = to_json(report, summaries)
+    findings = find(report)
+    record = to_json(report, findings)
     folder = storage.path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    page = report_page.render(report, summaries, record)
+    page = report_page.render(report, findings, record)
     storage.write_atomically(folder / "report.json", text.encode())
     storage.write_atomically(folder / "report.html", page.encode())
-    print_table(report, summaries, console or _console())
+    print_table(report, findings.summaries, console or default_console())
     return record
 
 
-def to_json(report: Report, summaries: Mapping[str, Summary]) -> dict:
+def to_json(report: Report, findings: Findings) -> dict:
     """The content of `report.json`: scores from 0 to 1, seconds, intervals, tasks, templates."""
+    summaries = findings.summaries
     subject = next(iter(summaries.values()))
     means = {
-        role: {key: _score_to_json(summary.mean(role=role)) for key, summary in summaries.items()}
+        role: {key: _mean_to_json(summary, role) for key, summary in summaries.items()}
         for role in ROLES
         if subject.mean(role=role) is not None
     }
@@ -85,6 +83,20 @@ def to_json(report: Report, summaries: Mapping[str, Summary]) -> dict:
             for name in subject.clusters
         },
         "means": means,
+        "upper_bound": report.upper_bound or None,
+        "tests": {
+            key: {
+                "clusters": _tests_to_json(tests.clusters),
+                "means": _tests_to_json(tests.roles),
+                "tasks": _tests_to_json(tests.tasks),
+                "unpaired": dict(tests.unpaired),
+            }
+            for key, tests in findings.tests.items()
+        },
+        "option_order": {
+            key: {one.plain.name: _order_to_json(one) for one in found}
+            for key, found in findings.option_order.items()
+        },
         "ledgers": dict(report.ledgers),
         "seconds": {phase: round(value, 3) for phase, value in report.seconds.items()},
         "labels": {key: label(key) for key in summaries},
@@ -111,6 +123,43 @@ def _score_to_json(score: Score) -> dict:
     return {"score": _rounded(score.value), "interval": [_rounded(x) for x in score.interval]}
 
 
+def _mean_to_json(summary: Summary, role: str) -> dict:
+    adjusted = chance_adjusted.role_score(summary, role)
+    return _score_to_json(summary.mean(role=role)) | {"adjusted": _adjusted_to_json(adjusted)}
+
+
+def _adjusted_to_json(score: Score | None) -> dict | None:
+    return None if score is None else _score_to_json(score)
+
+
+def _tests_to_json(tests: Mapping[str, PairedTest]) -> dict:
+    return {
+        name: {
+            "difference": _rounded(test.difference.value),
+            "interval": [_rounded(x) for x in test.difference.interval],
+            "n": test.n,
+            "p": _rounded(test.p),
+            "exact": test.exact,
+            "holm_p": None if test.adjusted_p is None else _rounded(test.adjusted_p),
+            "bootstrap_p": _rounded(test.bootstrap_p),
+            "wins": test.wins,
+            "losses": test.losses,
+            "mcnemar_p": None if test.mcnemar_p is None else _rounded(test.mcnemar_p),
+        }
+        for name, test in tests.items()
+    }
+
+
+def _order_to_json(found: Consistency) -> dict:
+    return {
+        "permuted": found.permuted.name,
+        "same_choice": _score_to_json(found.same),
+        "at_random": _rounded(found.chance),
+        "scores": [_score_to_json(score) for score in found.scores],
+        "n": found.n,
+    }
+
+
 def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
 
@@ -135,6 +184,9 @@ def _cluster_to_json(columns: Mapping[str, ClusterSummary]) -> dict:
         "pooled": {key: _rounded(_pooled(c)) for key, c in columns.items()},
         "prompts": prompt_files.joint_digest(task.scores for task in subject.tasks),
         "intervals": {key: _score_to_json(c.score)["interval"] for key, c in columns.items()},
+        "adjusted": {
+            key: _adjusted_to_json(chance_adjusted.cluster_score(c)) for key, c in columns.items()
+        },
         "seeds": {key: list(map(_rounded, c.seeds)) for key, c in columns.items()},
         "tasks": tasks,
     }
@@ -152,6 +204,7 @@ def _task_to_json(task: TaskSummary) -> dict:
         "form": task.scores.name,
         "metric": task.scores.metrics[0],
         "others": {name: _rounded(value) for name, value in task.others.items()},
+        "adjusted": _adjusted_to_json(chance_adjusted.task_score(task)),
         "templates": list(map(_rounded, task.templates)),
         "spread": _rounded(task.spread),
         "best": task.best,
@@ -163,7 +216,7 @@ def _task_to_json(task: TaskSummary) -> dict:
     }
 
 
-def _console() -> Console:
+def default_console() -> Console:
     """The terminal, or a width that fits the table where the output goes to a file."""
     console = Console()
     return console if console.is_terminal else Console(width=_FILE_WIDTH)

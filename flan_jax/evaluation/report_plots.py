@@ -4,7 +4,7 @@ Positions are percentages of the plot's width, so a plot fits a phone or a wide 
 and marks keep their size. Colours are CSS variables of the page, which has a light and a dark set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from flan_jax.evaluation.results import Score
@@ -59,6 +59,34 @@ def interval_row(
         )
         parts.append(mark(system, score.value, top, hint))
     return f'<svg class="lane" height="{height}" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def difference_span(differences: Iterable[Score]) -> int:
+    """The least of 10, 25, 50 and 100 points that holds all intervals, on either side of 0."""
+    ends = [abs(end) for score in differences for end in (*score.interval, score.value)]
+    return next(
+        span for span in (10, 25, 50, 100) if span == 100 or 100 * max(ends, default=0.0) <= span
+    )
+
+
+def difference(score: Score, span: int) -> str:
+    """A difference with its interval, and a line at 0 in the middle.
+
+    Args:
+      score: from -1 to 1.
+      span: points from the middle to either end.
+    """
+    low, value, high = (
+        50 + 5000 * part / span for part in (score.interval[0], score.value, score.interval[1])
+    )
+    side = "for" if low > 50 else "against" if high < 50 else "neither"
+    return (
+        '<svg class="difference" width="170" height="20" aria-hidden="true">'
+        '<line x1="0" x2="100%" y1="10" y2="10" class="grid"/>'
+        f"{_vertical(0.5, 20, 'chance', 'no difference')}"
+        f'<line x1="{low:.2f}%" x2="{high:.2f}%" y1="10" y2="10" class="bar {side}"/>'
+        f'<circle cx="{value:.2f}%" cy="10" r="4" class="fill {side}"/></svg>'
+    )
 
 
 def axis() -> str:

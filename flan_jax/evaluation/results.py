@@ -194,7 +194,7 @@ def mean(scores: Sequence[Score]) -> Score:
 def template_scores(task: TaskScores, metric: str = "") -> Float[np.ndarray, " T"]:
     """The score of each template, NaN where it rendered nothing; metric: default the headline."""
     weights = np.ones((1, len(task.examples)))
-    return _weighted_scores(task, metric or task.metrics[0], weights)[0]
+    return weighted_scores(task, metric or task.metrics[0], weights)[0]
 
 
 def task_score(task: TaskScores, resamples: int = RESAMPLES, seed: int = 0) -> Score:
@@ -207,27 +207,37 @@ def task_score(task: TaskScores, resamples: int = RESAMPLES, seed: int = 0) -> S
     """
     metric, count = task.metrics[0], len(task.examples)
     generator = np.random.default_rng([seed, zlib.crc32(task.task.encode()), count])
-    chunk = max(1, _CHUNK // count)
     draws = [
-        _mean_over_templates(
-            _weighted_scores(
+        mean_over_templates(
+            weighted_scores(
                 task, metric, generator.multinomial(count, np.full(count, 1 / count), size=size)
             )
         )
-        for size in _chunk_sizes(resamples, chunk)
+        for size in chunk_sizes(resamples, count)
     ]
-    value = float(_mean_over_templates(template_scores(task)[None])[0])
+    value = float(mean_over_templates(template_scores(task)[None])[0])
     return Score(value, np.concatenate(draws))
 
 
-def _chunk_sizes(total: int, chunk: int) -> list[int]:
+def chunk_sizes(total: int, examples: int) -> list[int]:
+    """Splits this many draws into chunks whose weights over the examples fit in memory."""
+    chunk = max(1, _CHUNK // max(examples, 1))
     return [min(chunk, total - start) for start in range(0, total, chunk)]
 
 
-def _weighted_scores(
+def weighted_scores(
     task: TaskScores, metric: str, weights: Float[np.ndarray, "R N"]
 ) -> Float[np.ndarray, "R T"]:
-    """Each template's score with each example counted as often as its weight says."""
+    """Each template's score with each example counted as often as its weight says.
+
+    Args:
+      task: scored examples.
+      metric: name of one of the task's metrics.
+      weights: at least 0; of draw r for example n.
+
+    Returns:
+      From 0 to 1; NaN where a draw has no example that the template rendered.
+    """
     statistics = np.asarray(task.statistics[metric], np.float64)
     present = ~np.isnan(statistics[..., 0])
     filled = np.where(present[..., None], statistics, 0.0)
@@ -238,7 +248,8 @@ def _weighted_scores(
     return np.where(counts > 0, scores, np.nan)
 
 
-def _mean_over_templates(scores: Float[np.ndarray, "R T"]) -> Float[np.ndarray, " R"]:
+def mean_over_templates(scores: Float[np.ndarray, "R T"]) -> Float[np.ndarray, " R"]:
+    """The mean over the templates that rendered something; 0 where none did."""
     present = ~np.isnan(scores)
     return np.where(present, scores, 0.0).sum(1) / np.maximum(present.sum(1), 1)
 
