@@ -164,22 +164,26 @@ from test_scoring import make_examples
 from flan_jax.evaluation import generation, scoring
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
 
-assert jax.device_count() == 4
-config = small_models.CONFIGS["encoder_decoder"]
-params = small_models.params_of(config)
-examples = make_examples(5)
-with jax.set_mesh(make_mesh(MeshConfig(data=2, tensor=2))):
-    scores = scoring.score_options(config, params, examples, batch_size=4)
-    prompts = [example.inputs for example in examples]
-    answers = generation.generate(config, params, prompts, 4, batch_size=4)
-    with pytest.raises(ValueError, match="7 rows.*batch_size to a multiple of 2"):
+assert jax.device_count() == 8
+found = {}
+with jax.set_mesh(make_mesh(MeshConfig(data=4, tensor=2))):
+    examples = make_examples(9)
+    for name in ("encoder_decoder", "decoder_only"):
+        config = small_models.CONFIGS[name]
+        params = small_models.params_of(config)
+        scores = scoring.score_options(config, params, examples, batch_size=8)
+        prompts = [example.inputs for example in examples]
+        # With one row too many, so that a row is replaced.
+        answers = generation.generate(config, params, prompts, 4, batch_size=8)
+        found[name] = [[row.tolist() for row in scores], answers]
+    with pytest.raises(ValueError, match="7 rows.*batch_size to a multiple of 4"):
         scoring.score_options(config, params, examples, batch_size=7)
-print(json.dumps([[row.tolist() for row in scores], answers]))
+print(json.dumps(found))
 """
 
 
-def test_four_devices_give_the_scores_and_answers_of_one():
-    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+def test_eight_devices_give_the_scores_and_answers_of_one():
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     folders = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
@@ -188,11 +192,11 @@ def test_four_devices_give_the_scores_and_answers_of_one():
         [sys.executable, "-c", ON_A_MESH], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    scores, answers = json.loads(done.stdout)
-    config = small_models.CONFIGS["encoder_decoder"]
-    params, examples = small_models.params_of(config), make_examples(5)
-    alone = scoring.score_options(config, params, examples, batch_size=3)
-    for a, b in zip(alone, scores, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
-    prompts = [example.inputs for example in examples]
-    assert generation.generate(config, params, prompts, 4, batch_size=3) == answers
+    examples = make_examples(9)
+    for name, (scores, answers) in json.loads(done.stdout).items():
+        config = small_models.CONFIGS[name]
+        params = small_models.params_of(config)
+        alone = scoring.score_options(config, params, examples, batch_size=3)
+        assert_same(examples, list(map(np.array, scores)), alone)
+        prompts = [example.inputs for example in examples]
+        assert generation.generate(config, params, prompts, 4, batch_size=3) == answers

@@ -98,6 +98,7 @@ def _search(
     rows, beams = tokens.shape[0], decoding.beams
     how = decoding.cache_dtype, decoding.boundaries.start
     logits, cache = model_decoding.start(config, params, tokens, lengths, max_length, *how)
+    cache = model_decoding.split_layers(cache)
     cache = model_decoding.take_rows(cache, jnp.repeat(jnp.arange(rows), beams))
     blank = jnp.full((rows, beams, max_length), PAD_ID, jnp.int32)
     state = Beams(
@@ -176,6 +177,9 @@ def _reorder(cache: model_decoding.Cache, parents: Int[Array, "B K"]) -> model_d
     """Gives each beam its parent's keys and values; the beams of a prompt share the encoder's."""
     rows, beams = parents.shape
     flat = (jnp.arange(rows)[:, None] * beams + parents).reshape(-1)
-    own = cache.layers.keys, cache.layers.values
-    keys, values = jax.tree.map(lambda leaf: leaf[:, flat], own)
-    return cache._replace(layers=cache.layers._replace(keys=keys, values=values))
+
+    def own(layer):
+        keys, values = jax.tree.map(lambda leaf: leaf[flat], (layer.keys, layer.values))
+        return layer._replace(keys=keys, values=values)
+
+    return cache._replace(layers=tuple(map(own, cache.layers)))

@@ -92,13 +92,20 @@ def choose(
       counts: tokens that each row has already; each has draws of its own.
     """
     if decoding.temperature == 0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return _first_largest(logits)
     logits = truncate(decoding, logits / decoding.temperature)
     # The largest of logits with Gumbel noise is a draw from their softmax (Gumbel 1954).
     noise = jax.vmap(
         lambda key, count: jax.random.gumbel(jax.random.fold_in(key, count), logits.shape[1:])
     )(keys, counts)
-    return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
+    return _first_largest(logits + noise)
+
+
+def _first_largest(x: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """`argmax` in two reductions that a CPU vectorises; of a row of NaN the last token."""
+    largest = jnp.max(x, axis=-1, keepdims=True)
+    found = jnp.where(x == largest, jnp.arange(x.shape[-1]), x.shape[-1] - 1)
+    return jnp.min(found, axis=-1).astype(jnp.int32)
 
 
 def truncate(decoding: DecodingConfig, logits: Float[Array, "B V"]) -> Float[Array, "B V"]:
