@@ -92,6 +92,7 @@ def run(
     read = functools.partial(_read_units, config, params, prompts, max_length, decoding)
     owners: list[Unit | None] = [waiting.popleft() if waiting else None for _ in range(batch_size)]
     slots = read([unit for unit in owners if unit], batch_size)
+    split = model_decoding.split_params(params)
     width = batching.bucket(len(prompts[order[0]]), _LEAST_PROMPT)
     while any(owners):
         active = sum(unit is not None for unit in owners)
@@ -100,7 +101,7 @@ def run(
         replaced = min(size, len(waiting), active) if waiting else active - last
         enough = np.int32(len(owners) - active + replaced)
         steps = np.int32(_STOP_EVERY if cut else max_length)
-        slots = _advance(config, decoding, params, slots, enough, steps)
+        slots = _advance(config, decoding, split, slots, enough, steps)
         ready, slots = _collect(slots, owners, decoding.boundaries.end, cut)
         if ready:
             yield ready
@@ -123,12 +124,13 @@ def run(
             slots = _insert(slots, read(units, size), batching.place(places))
 
 
-def check_sound(sound: Bool[np.ndarray, " n"]) -> None:
-    """Raises ValueError unless the logits of all rows were finite."""
+def check_sound(sound: Bool[np.ndarray, " n"], prompts: Sequence[int]) -> None:
+    """Raises ValueError, with the first of the prompts, unless all rows had finite logits."""
     if not sound.all():
         raise ValueError(
-            f"the logits of {(~sound).sum()} of {len(sound)} rows are not finite; the parameters "
-            "are damaged or the training diverged"
+            f"the logits of {(~sound).sum()} of {len(sound)} rows are not finite, of prompt "
+            f"{prompts[int(np.argmin(sound))]} (from 0) first; the parameters are damaged or the "
+            "training diverged"
         )
 
 
@@ -161,7 +163,7 @@ def _collect(
     """Takes the answers that have ended out of `owners`, and ends those that `cut` stops."""
     ended, sound, answers, counts = map(np.asarray, _seen(slots))
     owned = np.array([unit is not None for unit in owners])
-    check_sound(sound[owned])
+    check_sound(sound[owned], [unit[0] for unit in owners if unit])
     ready, stopped = [], np.zeros(len(owners), bool)
     for row in np.flatnonzero(owned):
         tokens = answers[row, : counts[row]].tolist()

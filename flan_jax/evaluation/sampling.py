@@ -29,7 +29,9 @@ class DecodingConfig:
       stop: texts that end an answer, and are not part of it.
       seed: of the draws. An answer depends on the seed, the number of its prompt and the number of
         the sample, and not on the batch that it is in.
-      cache_dtype: what keys and values are kept in; None for the dtype of activations.
+      cache_dtype: what keys and values are kept in; None for the dtype of activations. Against
+        "float32", "bfloat16" takes half of the memory and moved logits of small models by less
+        than 2% of the largest, "int8" about a quarter and 5% (tests/test_kv_cache.py).
       boundaries: what sequences begin and end with. The vocabulary says so: what a configuration
         has here is replaced by it.
     """
