@@ -15,7 +15,7 @@ from quick_compilation import compile_quickly  # noqa: F401
 
 from flan_jax.evaluation import batching, generation, scoring
 from flan_jax.evaluation.examples import Example
-from flan_jax.evaluation.normalisation import NORMALISATIONS, TIE, choose
+from flan_jax.evaluation.normalisation import NORMALISATIONS, TIE, calibrated, choose
 from flan_jax.model import transformer
 
 MODELS = ("encoder_decoder", "decoder_only", "prefix_lm_relative")
@@ -107,10 +107,61 @@ def test_without_a_prompt(model):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
 
 
-def test_an_encoder_needs_a_prompt():
+def test_behind_content_free_prompts_of_the_template(model):
+    examples = make_examples(4)
+    examples = [dataclasses.replace(e, template=i % 2) for i, e in enumerate(examples)]
+    prompts = {0: [[5, 1], [5, 6, 7, 1]], 1: [[8, 8, 1], [9, 1]]}
+    found = scoring.score_content_free(*model, examples, prompts, batch_size=4)
+    for at in range(2):
+        behind = [dataclasses.replace(e, inputs=prompts[e.template][at]) for e in examples]
+        for a, b in zip(found, scoring.score_options(*model, behind, 4), strict=True):
+            np.testing.assert_allclose(a[at], b, atol=1e-5, rtol=0)
+
+
+def test_calibrated():
+    """Probabilities 0.6 and 0.4, of which a content-free prompt explains 0.8 and 0.2."""
+    example = Example([1], "", (), ("a", "b"), ([5], [6]), 0)
+    scores, free = np.log([0.06, 0.04]), np.log([[0.4, 0.1]])
+    found = calibrated(scores, example, free)
+    np.testing.assert_allclose(np.exp(found), np.array([0.75, 2.0]) / 2.75)
+    assert choose(found) == choose(NORMALISATIONS["pmi"](scores, example, free[0])) == 1
+    # Two prompts count alike, however likely the options are behind them: (0.8 + 0.4) / 2 = 0.6.
+    two = calibrated(scores, example, np.log([[0.4, 0.1], [0.0004, 0.0006]]))
+    np.testing.assert_allclose(np.exp(two), [0.5, 0.5])
+    with pytest.raises(ValueError, match="content-free prompts"):
+        calibrated(scores, example, None)
+
+
+def test_the_end_of_sequence_is_scored_or_not(model):
+    examples = make_examples(3)
+    examples = [
+        dataclasses.replace(e, option_tokens=tuple([7, *o] for o in e.option_tokens))
+        for e in examples
+    ]
+    bare = scoring.without_end(examples)
+    assert [o for e in bare for o in e.option_tokens] == [
+        o[:-1] for e in examples for o in e.option_tokens
+    ]
+    assert scoring.without_end(bare) == bare
+    with_end, without = (scoring.score_options(*model, es, 4) for es in (examples, bare))
+    assert all(np.all(a < b) for a, b in zip(with_end, without, strict=True))
+    alone = Example([5, 1], "", (), ("",), ([1],), 0, example=6, template=2)
+    with pytest.raises(ValueError, match="example 6, template 2: .* end of sequence alone"):
+        scoring.without_end([alone])
+
+
+def test_what_has_no_score_is_an_error(model):
+    config, params = model
     example = Example([], "", (), ("a",), ([7, 1],), 0, example=3)
     with pytest.raises(ValueError, match="example 3, template 0: the prompt has no tokens"):
         scoring.score_options(small_models.CONFIGS["encoder_decoder"], {}, [example])
+    for options in ((), ([7, 1], [])):
+        example = Example([5, 1], "", (), (), options, 0, example=4)
+        with pytest.raises(ValueError, match="example 4, template 0: expected options with at"):
+            scoring.score_options(config, params, [example])
+    broken = jax.tree.map(lambda leaf: leaf * np.nan, params)
+    with pytest.raises(ValueError, match=r"example 0, template 0: .*nan.* are not finite"):
+        scoring.score_options(config, broken, make_examples(4)[:1], batch_size=3)
 
 
 def test_equal_options_tie_and_the_first_is_chosen(model):
@@ -123,6 +174,8 @@ def test_equal_options_tie_and_the_first_is_chosen(model):
 def test_choose_takes_the_first_of_a_tie():
     assert choose(np.array([-3.0, -1.0, -1.0])) == 1
     assert choose(np.array([-3.0, -1.000001, -1.0])) == 1
+    with pytest.raises(ValueError, match="expected scores that are numbers, got .*nan"):
+        choose(np.array([-3.0, np.nan]))
 
 
 def test_normalisations():
@@ -164,22 +217,26 @@ from test_scoring import make_examples
 from flan_jax.evaluation import generation, scoring
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
 
-assert jax.device_count() == 4
-config = small_models.CONFIGS["encoder_decoder"]
-params = small_models.params_of(config)
-examples = make_examples(5)
-with jax.set_mesh(make_mesh(MeshConfig(data=2, tensor=2))):
-    scores = scoring.score_options(config, params, examples, batch_size=4)
-    prompts = [example.inputs for example in examples]
-    answers = generation.generate(config, params, prompts, 4, batch_size=4)
-    with pytest.raises(ValueError, match="7 rows.*batch_size to a multiple of 2"):
+assert jax.device_count() == 8
+found = {}
+with jax.set_mesh(make_mesh(MeshConfig(data=4, tensor=2))):
+    examples = make_examples(9)
+    for name in ("encoder_decoder", "decoder_only"):
+        config = small_models.CONFIGS[name]
+        params = small_models.params_of(config)
+        scores = scoring.score_options(config, params, examples, batch_size=8)
+        prompts = [example.inputs for example in examples]
+        # With one row too many, so that a row is replaced.
+        answers = generation.generate(config, params, prompts, 4, batch_size=8)
+        found[name] = [[row.tolist() for row in scores], answers]
+    with pytest.raises(ValueError, match="7 rows.*batch_size to a multiple of 4"):
         scoring.score_options(config, params, examples, batch_size=7)
-print(json.dumps([[row.tolist() for row in scores], answers]))
+print(json.dumps(found))
 """
 
 
-def test_four_devices_give_the_scores_and_answers_of_one():
-    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+def test_eight_devices_give_the_scores_and_answers_of_one():
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     folders = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
@@ -188,11 +245,11 @@ def test_four_devices_give_the_scores_and_answers_of_one():
         [sys.executable, "-c", ON_A_MESH], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    scores, answers = json.loads(done.stdout)
-    config = small_models.CONFIGS["encoder_decoder"]
-    params, examples = small_models.params_of(config), make_examples(5)
-    alone = scoring.score_options(config, params, examples, batch_size=3)
-    for a, b in zip(alone, scores, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
-    prompts = [example.inputs for example in examples]
-    assert generation.generate(config, params, prompts, 4, batch_size=3) == answers
+    examples = make_examples(9)
+    for name, (scores, answers) in json.loads(done.stdout).items():
+        config = small_models.CONFIGS[name]
+        params = small_models.params_of(config)
+        alone = scoring.score_options(config, params, examples, batch_size=3)
+        assert_same(examples, list(map(np.array, scores)), alone)
+        prompts = [example.inputs for example in examples]
+        assert generation.generate(config, params, prompts, 4, batch_size=3) == answers

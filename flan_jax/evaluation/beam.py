@@ -76,7 +76,7 @@ def run(
         used = np.arange(batch_size) < len(members)
         arrays = map(batching.place, (tokens, lengths, used))
         answers, sound = map(np.asarray, _search(config, decoding, max_length, params, *arrays))
-        check_sound(sound[: len(members)])
+        check_sound(sound[: len(members)], positions.tolist())
         rows, end = answers[: len(members)].tolist(), decoding.boundaries.end
         yield [
             ((int(position), 0), row[: row.index(end)] if end in row else row)
@@ -98,6 +98,7 @@ def _search(
     rows, beams = tokens.shape[0], decoding.beams
     how = decoding.cache_dtype, decoding.boundaries.start
     logits, cache = model_decoding.start(config, params, tokens, lengths, max_length, *how)
+    cache, split = model_decoding.split_layers(cache), model_decoding.split_params(params)
     cache = model_decoding.take_rows(cache, jnp.repeat(jnp.arange(rows), beams))
     blank = jnp.full((rows, beams, max_length), PAD_ID, jnp.int32)
     state = Beams(
@@ -119,7 +120,7 @@ def _search(
         cache = _reorder(state.cache, parents)
         token = state.tokens[:, :, state.step - 1].reshape(-1)
         logits, cache = model_decoding.decode_step(
-            config, params, cache, token, decoding.cache_dtype
+            config, split, cache, token, decoding.cache_dtype
         )
         return state._replace(cache=cache, logits=logits.reshape(rows, beams, -1))
 
@@ -176,6 +177,9 @@ def _reorder(cache: model_decoding.Cache, parents: Int[Array, "B K"]) -> model_d
     """Gives each beam its parent's keys and values; the beams of a prompt share the encoder's."""
     rows, beams = parents.shape
     flat = (jnp.arange(rows)[:, None] * beams + parents).reshape(-1)
-    own = cache.layers.keys, cache.layers.values
-    keys, values = jax.tree.map(lambda leaf: leaf[:, flat], own)
-    return cache._replace(layers=cache.layers._replace(keys=keys, values=values))
+
+    def own(layer):
+        keys, values = jax.tree.map(lambda leaf: leaf[flat], (layer.keys, layer.values))
+        return layer._replace(keys=keys, values=values)
+
+    return cache._replace(layers=tuple(map(own, cache.layers)))

@@ -27,6 +27,8 @@ from flan_jax.parallel.rules import constrain
 
 _LEAST_PROMPT = 32  # padding up to it costs less than a compilation
 _REFILLS = 8  # rows are replaced when this part of them has ended
+# The last rows go on as a batch of this part of the size, where steps of a small one are faster.
+_LAST, _LEAST_SHRUNK = 4, 32
 _STOP_EVERY = 16  # steps between two looks for stop texts, which the host alone can see
 
 Unit = tuple[int, int]  # number of the prompt, number of the sample
@@ -86,21 +88,29 @@ def run(
     if not len(prompts):
         return
     size = batching.refill_size(batch_size, _REFILLS)
+    few = batching.refill_size(batch_size, _LAST) if batch_size >= _LEAST_SHRUNK else batch_size
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]), reverse=True)
     waiting = deque((at, sample) for at in order for sample in range(decoding.samples))
     read = functools.partial(_read_units, config, params, prompts, max_length, decoding, numbers)
     owners: list[Unit | None] = [waiting.popleft() if waiting else None for _ in range(batch_size)]
     slots = read([unit for unit in owners if unit], batch_size)
+    split = model_decoding.split_params(params)
     width = batching.bucket(len(prompts[order[0]]), _LEAST_PROMPT)
     while any(owners):
         active = sum(unit is not None for unit in owners)
-        replaced = min(size, len(waiting), active) if waiting else active
-        enough = np.int32(batch_size - active + replaced)
+        # At the end the last few rows go on as a smaller batch.
+        last = few if not waiting and few < len(owners) and active > few else 0
+        replaced = min(size, len(waiting), active) if waiting else active - last
+        enough = np.int32(len(owners) - active + replaced)
         steps = np.int32(_STOP_EVERY if cut else max_length)
-        slots = _advance(config, decoding, params, slots, enough, steps)
+        slots = _advance(config, decoding, split, slots, enough, steps)
         ready, slots = _collect(slots, owners, decoding.boundaries.end, cut)
         if ready:
             yield ready
+        if not waiting and 0 < sum(map(bool, owners)) <= few < len(owners):
+            rows = sorted(range(len(owners)), key=lambda row: owners[row] is None)[:few]
+            owners = [owners[row] for row in rows]
+            slots = _take(slots, batching.place(np.array(rows, np.int32)))
         while waiting and (free := [i for i, unit in enumerate(owners) if unit is None]):
             if len(free) < min(size, len(waiting)) and any(owners):
                 break
@@ -116,12 +126,13 @@ def run(
             slots = _insert(slots, read(units, size), batching.place(places))
 
 
-def check_sound(sound: Bool[np.ndarray, " n"]) -> None:
-    """Raises ValueError unless the logits of all rows were finite."""
+def check_sound(sound: Bool[np.ndarray, " n"], prompts: Sequence[int]) -> None:
+    """Raises ValueError, with the first of the prompts, unless all rows had finite logits."""
     if not sound.all():
         raise ValueError(
-            f"the logits of {(~sound).sum()} of {len(sound)} rows are not finite; the parameters "
-            "are damaged or the training diverged"
+            f"the logits of {(~sound).sum()} of {len(sound)} rows are not finite, of prompt "
+            f"{prompts[int(np.argmin(sound))]} (from 0) first; the parameters are damaged or the "
+            "training diverged"
         )
 
 
@@ -155,7 +166,7 @@ def _collect(
     """Takes the answers that have ended out of `owners`, and ends those that `cut` stops."""
     ended, sound, answers, counts = map(np.asarray, _seen(slots))
     owned = np.array([unit is not None for unit in owners])
-    check_sound(sound[owned])
+    check_sound(sound[owned], [unit[0] for unit in owners if unit])
     ready, stopped = [], np.zeros(len(owners), bool)
     for row in np.flatnonzero(owned):
         tokens = answers[row, : counts[row]].tolist()
@@ -185,7 +196,7 @@ def _begin(
     logits, cache = model_decoding.start(config, params, tokens, lengths, max_length, *how)
     rows = tokens.shape[0]
     slots = Slots(
-        cache=cache,
+        cache=model_decoding.split_layers(cache),
         token=jnp.zeros(rows, jnp.int32),
         answers=jnp.full((rows, max_length), PAD_ID, jnp.int32),
         counts=jnp.zeros(rows, jnp.int32),
@@ -246,26 +257,18 @@ def _advance(
 def _insert(slots: Slots, new: Slots, places: Int[Array, " R"]) -> Slots:
     """Puts rows in the given places; their caches may have fewer positions."""
 
-    def put(axis):
-        def one(old, new):
-            room = [(0, 0)] * new.ndim
-            if axis:
-                room[3] = (0, old.shape[3] - new.shape[3])
-                return old.at[:, places].set(jnp.pad(new, room), mode="drop")
-            return old.at[places].set(new, mode="drop")
+    def put(old, new):
+        room = [(0, most - size) for most, size in zip(old.shape[1:], new.shape[1:], strict=True)]
+        return old.at[places].set(jnp.pad(new, [(0, 0), *room]), mode="drop")
 
-        return one
+    keys = slots.keys.at[places].set(new.keys, mode="drop")
+    slots, new = slots._replace(keys=None), new._replace(keys=None)
+    return jax.tree.map(put, slots, new)._replace(keys=keys)
 
-    cache = slots.cache
-    layers = jax.tree.map(put(1), cache.layers, new.cache.layers)
-    mask = cache.cross_mask
-    if mask is not None:
-        short = mask.shape[2] - new.cache.cross_mask.shape[2]
-        fresh = jnp.pad(new.cache.cross_mask, ((0, 0), (0, 0), (0, short)))
-        mask = mask.at[places].set(fresh, mode="drop")
-    lengths = cache.lengths.at[places].set(new.cache.lengths, mode="drop")
-    rest = jax.tree.map(put(0), slots[1:], new[1:])
-    return Slots(model_decoding.Cache(layers, lengths, mask), *rest)
+
+@jax.jit
+def _take(slots: Slots, rows: Int[Array, " R"]) -> Slots:
+    return jax.tree.map(lambda leaf: leaf[rows], slots)
 
 
 def _narrow(slots: Slots, dropped: int) -> Slots:
@@ -277,20 +280,32 @@ def _narrow(slots: Slots, dropped: int) -> Slots:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _narrow_own(slots: Slots, width: int) -> Slots:
-    layers = slots.cache.layers
-    keys, values = jax.tree.map(lambda leaf: leaf[:, :, :, :width], (layers.keys, layers.values))
-    cache = slots.cache._replace(layers=layers._replace(keys=keys, values=values))
-    return slots._replace(cache=cache)
+    layers = tuple(
+        layer._replace(
+            keys=_first(layer.keys, width),
+            values=_first(layer.values, width),
+        )
+        for layer in slots.cache.layers
+    )
+    return slots._replace(cache=slots.cache._replace(layers=layers))
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _narrow_cross(slots: Slots, width: int) -> Slots:
-    layers = slots.cache.layers
-    both = layers.cross_keys, layers.cross_values
-    keys, values = jax.tree.map(lambda leaf: leaf[:, :, :, :width], both)
-    layers = layers._replace(cross_keys=keys, cross_values=values)
+    layers = tuple(
+        layer._replace(
+            cross_keys=_first(layer.cross_keys, width),
+            cross_values=_first(layer.cross_values, width),
+        )
+        for layer in slots.cache.layers
+    )
     mask = slots.cache.cross_mask[:, :, :width]
     return slots._replace(cache=slots.cache._replace(layers=layers, cross_mask=mask))
+
+
+def _first(tree, width: int):
+    """The first positions of keys or values."""
+    return jax.tree.map(lambda leaf: leaf[:, :, :width], tree)
 
 
 @jax.jit

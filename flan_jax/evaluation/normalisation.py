@@ -51,7 +51,38 @@ def pmi(scores: Scores, example: Example, unconditional: Scores | None = None) -
     return scores - unconditional
 
 
-# By name: what a configuration may ask for.
+def calibrated(scores: Scores, example: Example, content_free: Float[np.ndarray, "c k"]) -> Scores:
+    """By how much the prompt makes the option more likely than a prompt without content does.
+
+    Contextual calibration (Zhao et al. 2021, "Calibrate Before Use", section 5): probabilities over
+    the options, divided by their mean over content-free prompts of the same template, such as the
+    template with "N/A", "[MASK]" or nothing in place of what differs between examples. With one
+    such prompt the choice is that of `pmi` with it as the domain; several are averaged as
+    probabilities.
+
+    Args:
+      scores: nats.
+      example: not looked at.
+      content_free: scores of the options behind c content-free prompts, of
+        `scoring.score_content_free`.
+
+    Returns:
+      Log-probabilities over the options, which sum to one.
+    """
+    if content_free is None or not len(content_free):
+        raise ValueError("calibrated needs the options' scores behind content-free prompts")
+    without = np.logaddexp.reduce(_log_shares(content_free), axis=0) - np.log(len(content_free))
+    return _log_shares(_log_shares(scores) - without)
+
+
+def _log_shares(scores: Float[np.ndarray, "*c k"]) -> Float[np.ndarray, "*c k"]:
+    """Log-probabilities that sum to one over the options."""
+    scores = np.asarray(scores, np.float64)
+    return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
+
+
+# By name: what a configuration may ask for. `calibrated` is not among these, as it needs prompts
+# that caches do not have.
 NORMALISATIONS: dict[str, Callable[..., Scores]] = {
     "sum": total,
     "mean": mean_per_token,
@@ -61,5 +92,11 @@ NORMALISATIONS: dict[str, Callable[..., Scores]] = {
 
 
 def choose(scores: Scores) -> int:
-    """The option with the highest score, the first of several within `TIE` of it."""
+    """The option with the highest score, the first of several within `TIE` of it.
+
+    Raises:
+      ValueError: a score is not a number; else the first option would be chosen.
+    """
+    if np.isnan(scores).any():
+        raise ValueError(f"expected scores that are numbers, got {np.asarray(scores).tolist()}")
     return int(np.argmax(scores >= np.max(scores) - TIE))

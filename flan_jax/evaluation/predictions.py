@@ -84,13 +84,14 @@ def iterate_predictions(
     if len(done) == len(examples.examples):
         return iter(())
     if examples.ranked:
-        return _ranked(config, params, examples, settings, done)
+        return _named(examples.name, _ranked(config, params, examples, settings, done))
     if decode is None:
         raise ValueError(
             f"task {examples.name!r} needs generated answers; give evaluate() the vocabulary's "
             "decode function"
         )
-    return _generated(config, params, examples, settings, decode, done)
+    every = config, params, examples, settings, decode, done
+    return _named(examples.name, _generated(*every))
 
 
 def influences(examples: ExampleSet, settings: EvaluationConfig) -> dict[str, object]:
@@ -114,10 +115,8 @@ def _ranked(
     alone = scoring.score_without_prompts(*every, boundaries=ends) if pmi else None
     for positions, scores in scoring.iterate_scores(*every, boundaries=ends, done=done):
         members = [examples.examples[position] for position in positions]
-        _check_finite(examples.name, members, scores)
+        scoring.check_finite(members, scores)
         without = [alone and alone[position] for position in positions]
-        if pmi:
-            _check_finite(examples.name, members, without)
         triples = zip(members, scores, without, strict=True)
         yield positions, [_choice(*triple, settings.score) for triple in triples]
 
@@ -157,15 +156,15 @@ def _generated(
             continue
         prompts = [examples.examples[position].inputs for position in members]
         batches = answer(prompts, *sizes, decoding=how, decode=decode, numbers=members)
-        for rows, answers in _named(examples.name, batches):
+        for rows, answers in batches:
             texts = [generation.until_stop(decode(tokens), how.stop) for tokens in answers]
             yield [members[row] for row in rows], [{"prediction": text} for text in texts]
 
 
-def _named(task: str, batches: Iterator) -> Iterator:
-    """Says of which task the batches are where one cannot be answered."""
+def _named(task: str, predictions: Predictions) -> Predictions:
+    """Says of which task the examples are where one cannot be answered."""
     try:
-        yield from batches
+        yield from predictions
     except ValueError as error:
         raise ValueError(f"task {task!r}: {error}") from error
 
@@ -200,14 +199,3 @@ def _check_tokens(config: ModelConfig, examples: ExampleSet) -> None:
             f"{config.vocab_size} embedding rows; evaluate on caches of the model's vocabulary"
         )
 
-
-def _check_finite(
-    name: str, members: Sequence[Example], scores: Sequence[Float[np.ndarray, " k"]]
-) -> None:
-    for example, values in zip(members, scores, strict=True):
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"task {name!r}, example {example.example}, template {example.template}: option "
-                f"scores {values.tolist()} are not finite; the parameters are damaged or the "
-                "training diverged"
-            )

@@ -29,7 +29,9 @@ class DecodingConfig:
       stop: texts that end an answer, and are not part of it.
       seed: of the draws. An answer depends on the seed, the number of its prompt and the number of
         the sample, and not on the batch that it is in.
-      cache_dtype: what keys and values are kept in; None for the dtype of activations.
+      cache_dtype: what keys and values are kept in; None for the dtype of activations. Against
+        "float32", "bfloat16" takes half of the memory and moved logits of small models by less
+        than 2% of the largest, "int8" about a quarter and 5% (tests/test_kv_cache.py).
       boundaries: what sequences begin and end with. The vocabulary says so: what a configuration
         has here is replaced by it.
     """
@@ -92,13 +94,20 @@ def choose(
       counts: tokens that each row has already; each has draws of its own.
     """
     if decoding.temperature == 0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return _first_largest(logits)
     logits = truncate(decoding, logits / decoding.temperature)
     # The largest of logits with Gumbel noise is a draw from their softmax (Gumbel 1954).
     noise = jax.vmap(
         lambda key, count: jax.random.gumbel(jax.random.fold_in(key, count), logits.shape[1:])
     )(keys, counts)
-    return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
+    return _first_largest(logits + noise)
+
+
+def _first_largest(x: Float[Array, "B V"]) -> Int[Array, " B"]:
+    """`argmax` in two reductions that a CPU vectorises; of a row of NaN the last token."""
+    largest = jnp.max(x, axis=-1, keepdims=True)
+    found = jnp.where(x == largest, jnp.arange(x.shape[-1]), x.shape[-1] - 1)
+    return jnp.min(found, axis=-1).astype(jnp.int32)
 
 
 def truncate(decoding: DecodingConfig, logits: Float[Array, "B V"]) -> Float[Array, "B V"]:

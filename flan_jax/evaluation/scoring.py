@@ -1,7 +1,9 @@
 """Rank classification: the option that the model finds most likely is the answer.
 
-The score of an option is the log-probability of its tokens, end of sequence included, given the
-prompt (Wei et al., 2022, section 2.4; Brown et al., 2020, section 2.4).
+The score of an option is the log-probability of its tokens given the prompt (Wei et al., 2022,
+section 2.4; Brown et al., 2020, section 2.4). Whether the end of sequence is one of them is said
+in one place: options of caches have it, and `without_end` takes it off. With it "no" and "no one"
+are told apart; lm-evaluation-harness scores continuations without it.
 
 A prompt is read once, and its options are dealt to rows of the decoder, several to a row. Each
 option sees itself and the prompt's keys and values, and no other option; its positions follow the
@@ -11,9 +13,10 @@ Axes: P prompts, R rows of options, K options in a row, T option tokens in a row
 D model width, V embedding rows.
 """
 
+import dataclasses
 import functools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -78,15 +81,20 @@ def score_options(
         option a row of its own. Of no influence on scores.
       boundaries: what sequences begin and end with.
 
+    There is no longest prompt: positions are relative or rotary, and caches have the room that the
+    prompts of a batch need. Prompts that a cache of examples cut are counted there.
+
     Returns:
       For each example float32 scores in the order of its options.
 
     Raises:
-      ValueError: an example has no prompt, but the model an encoder.
+      ValueError: an example has no prompt, but the model an encoder; it has no options, or one
+        without tokens; its scores are not finite.
     """
     result: list = [None] * len(examples)
     every = config, params, examples, batch_size, row_length, boundaries
     for rows, scores in iterate_scores(*every):
+        check_finite([examples[row] for row in rows], scores)
         for row, values in zip(rows, scores, strict=True):
             result[row] = values
     return result
@@ -103,7 +111,8 @@ def iterate_scores(
 ) -> Iterator[tuple[list[int], list[Float[np.ndarray, " k"]]]]:
     """As `score_options`, batch by batch: yields the positions of examples and their scores.
 
-    Batches whose positions are all in `done` are left out; the others are as without it.
+    Batches whose positions are all in `done` are left out; the others are as without it. Scores
+    that are not finite are yielded too; see `check_finite`.
     """
     sizes = [
         (
@@ -112,12 +121,49 @@ def iterate_scores(
         )
         for example in examples
     ]
+    for example in examples:
+        _check(config, example)
     for positions in batching.longest_first(sizes, batch_size):
         if all(position in done for position in positions):
             continue
         members = [examples[position] for position in positions]
         every = config, params, members, batch_size, row_length, boundaries
         yield positions.tolist(), _score_batch(*every)
+
+
+def check_finite(examples: Sequence[Example], scores: Sequence[Float[np.ndarray, " k"]]) -> None:
+    """Raises ValueError, with the first example whose scores are not finite."""
+    for example, values in zip(examples, scores, strict=True):
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{_name(example)}: option scores {values.tolist()} are not finite; the "
+                "parameters are damaged or the training diverged"
+            )
+
+
+def without_end(
+    examples: Sequence[Example],
+    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
+) -> list[Example]:
+    """The examples with the end of sequence taken off their options, so that it is not scored.
+
+    Raises:
+      ValueError: an option has no other token.
+    """
+
+    def bare(example, tokens):
+        tokens = tokens[:-1] if len(tokens) and tokens[-1] == boundaries.end else tokens
+        if not len(tokens):
+            raise ValueError(
+                f"{_name(example)}: an option is the end of sequence alone, and has no score "
+                "without it; score it with its end"
+            )
+        return tokens
+
+    return [
+        dataclasses.replace(e, option_tokens=tuple(bare(e, o) for o in e.option_tokens))
+        for e in examples
+    ]
 
 
 def score_without_prompts(
@@ -136,19 +182,75 @@ def score_without_prompts(
     end = boundaries.end
     ends = config.architecture == "encoder_decoder" or end in examples[0].inputs[-1:]
     ends = ends or boundaries.start is None
-    distinct = list(dict.fromkeys(tuple(o) for e in examples for o in e.option_tokens))
-    # Of like length together: the rows of a batch are padded to the longest.
-    distinct.sort(key=len)
-    groups = [
-        tuple(distinct[at : at + _OPTIONS_AT_ONCE])
-        for at in range(0, len(distinct), _OPTIONS_AT_ONCE)
-    ]
-    alone = [Example([end] * ends, "", (), option_tokens=group) for group in groups]
-    scores = np.concatenate(
-        score_options(config, params, alone, batch_size, boundaries=boundaries)
-    )
-    of = dict(zip(distinct, scores, strict=True))
-    return [np.array([of[tuple(o)] for o in e.option_tokens]) for e in examples]
+    prompts = {example.template: [[end] * ends] for example in examples}
+    every = config, params, examples, prompts, batch_size, boundaries
+    return [scores[0] for scores in score_content_free(*every)]
+
+
+def score_content_free(
+    config: ModelConfig,
+    params: Params,
+    examples: Sequence[Example],
+    prompts: Mapping[int, Sequence[Sequence[int]]],
+    batch_size: int = 64,
+    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
+) -> list[Float[np.ndarray, "c k"]]:
+    """As `score_options`, behind the content-free prompts of each example's template.
+
+    Args:
+      config: the model.
+      params: its parameters.
+      examples: with options.
+      prompts: for each template c prompts as token ids: the template with words such as "N/A" in
+        place of what differs between examples (Zhao et al. 2021, section 5).
+      batch_size: as `score_options` has it.
+      boundaries: what sequences begin and end with.
+
+    Returns:
+      For each example float32 scores, a row for each prompt, for `normalisation.calibrated`. An
+      option that several examples share is scored once behind a prompt.
+    """
+    behind: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for example in examples:
+        for prompt in prompts[example.template]:
+            behind.setdefault(tuple(prompt), set()).update(map(tuple, example.option_tokens))
+    alone = []
+    for prompt, options in behind.items():
+        # Of like length together: the rows of a batch are padded to the longest.
+        ordered = sorted(options, key=lambda option: (len(option), option))
+        for at in range(0, len(ordered), _OPTIONS_AT_ONCE):
+            some = tuple(ordered[at : at + _OPTIONS_AT_ONCE])
+            alone.append(Example(prompt, "", (), option_tokens=some))
+    found = score_options(config, params, alone, batch_size, boundaries=boundaries)
+    of = {
+        (tuple(one.inputs), option): score
+        for one, scores in zip(alone, found, strict=True)
+        for option, score in zip(one.option_tokens, scores, strict=True)
+    }
+
+    def scores_of(example, prompt):
+        return [of[tuple(prompt), tuple(option)] for option in example.option_tokens]
+
+    return [np.array([scores_of(e, p) for p in prompts[e.template]], np.float32) for e in examples]
+
+
+def _name(example: Example) -> str:
+    return f"example {example.example}, template {example.template}"
+
+
+def _check(config: ModelConfig, example: Example) -> None:
+    """Raises ValueError for an example that has no score."""
+    if config.architecture == "encoder_decoder" and not len(example.inputs):
+        raise ValueError(
+            f"{_name(example)}: the prompt has no tokens, and an encoder needs at least one; end "
+            "prompts with EOS"
+        )
+    sizes = [len(tokens) for tokens in example.option_tokens]
+    if not sizes or 0 in sizes:
+        raise ValueError(
+            f"{_name(example)}: expected options with at least one token each, got options of "
+            f"{sizes} tokens; build the cache again"
+        )
 
 
 def _score_batch(
@@ -160,12 +262,6 @@ def _score_batch(
     boundaries: Boundaries,
 ) -> list[Float[np.ndarray, " k"]]:
     prompts = [example.inputs for example in examples]
-    if config.architecture == "encoder_decoder" and not all(map(len, prompts)):
-        at = next(i for i, prompt in enumerate(prompts) if not len(prompt))
-        raise ValueError(
-            f"example {examples[at].example}, template {examples[at].template}: the prompt has no "
-            "tokens, and an encoder needs at least one; end prompts with EOS"
-        )
     width = batching.bucket(max(map(len, prompts)), _LEAST_PROMPT)
     arrays = batching.padded(prompts, batch_size, width), batching.lengths(prompts, batch_size)
     read = _read(config, boundaries.start, params, *map(batching.place, arrays))

@@ -5,7 +5,7 @@ value heads, H head width, D model width, L layers.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.model import attention
+from flan_jax.model import attention, kv_cache
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import (
     FeedForward,
@@ -56,6 +56,8 @@ class Shared(NamedTuple):
       bias: relative position bias that the layers share, [1 or B, N, T, S], or None.
       bias_of: function from a layer's own table to its bias, or None.
       positions: positions for rotary embeddings, [B, T], or None.
+      write: function that puts new keys or values into those of a cache, or None for a cache that
+        is followed by what is new.
       encoded: encoder output, [B, S, D], or None.
       cross_mask: cross attention, [B, T, S], or None.
     """
@@ -65,6 +67,7 @@ class Shared(NamedTuple):
     bias: Float[Array, "#B N T S"] | None = None
     bias_of: Callable[[Array], Array] | None = None
     positions: Int[Array, "B T"] | None = None
+    write: Callable[[Any, Array], Any] | None = None
     encoded: Float[Array, "B S D"] | None = None
     cross_mask: Bool[Array, "B T S"] | None = None
 
@@ -123,8 +126,8 @@ def apply_layer(
       local: whether the layer has a sliding window, where `local_layers` says that some have.
 
     Returns:
-      The residual stream, and the keys and values that were computed for `x` (and for the
-      encoder output, if there was no cache).
+      The residual stream, and the keys and values that were computed for `x`, or the cache with
+      them written into it (and those of the encoder output, if there was no cache).
     """
     own, new_cross = params["self_attention"], (None, None)
     keys_of = [None] * 3 if key is None else jax.random.split(key, 3)
@@ -135,10 +138,14 @@ def apply_layer(
         bias = shared.bias_of(params["relative_bias"])
     queries = attention.project_queries(config, own, h, rotation, keys_of[0])
     new = keys, values = attention.project_keys_values(config, own, h, rotation, keys_of[0])
-    keys, values = (keys,), (values,)
-    if cache is not None:
-        keys, values = (cache.keys, *keys), (cache.values, *values)
-    y = attention.attend(config, own, queries, keys, values, mask, bias, keys_of[0])
+    pieces = (keys,), (values,)
+    if cache is not None and shared.write is None:
+        pieces = (cache.keys, keys), (cache.values, values)
+    elif cache is not None:
+        # Written before it is read: a loop then needs no copy of it.
+        new = shared.write(cache.keys, keys), shared.write(cache.values, values)
+        pieces = tuple((piece,) for piece in kv_cache.load(new, config.dtype))
+    y = attention.attend(config, own, queries, *pieces, mask, bias, keys_of[0])
     x = x + dropout(y, config.dropout_rate, keys_of[0], site=1)
 
     if "cross_attention" in params:
@@ -152,7 +159,8 @@ def apply_layer(
             )
             keys, values = new_cross
         else:
-            keys, values = cache.cross_keys, cache.cross_values
+            cross_cache = cache.cross_keys, cache.cross_values
+            keys, values = kv_cache.load(cross_cache, config.dtype)
         y = attention.attend(
             config, cross, queries, (keys,), (values,), shared.cross_mask, None, keys_of[1]
         )

@@ -25,17 +25,21 @@ class Quantised(NamedTuple):
     scales: Float[Array, "*rows 1"]
 
 
-def store(x: Float[Array, "*rows H"], dtype: CacheDtype) -> Array | Quantised:
-    """Returns keys or values as the cache keeps them.
+def store(tree: Any, dtype: CacheDtype) -> Any:
+    """Returns keys and values as the cache keeps them.
 
     Args:
-      x: keys or values of any float dtype.
+      tree: arrays of any float dtype, [..., H]; int8 makes a `Quantised` of each.
       dtype: what they are kept in. With "int8" each head of each token has a scale of its own
         (as in Sheng et al. 2023, FlexGen, section 5, with groups of one head), so that an entry
         is off by at most 1/254 of the largest of its head.
     """
-    if dtype != "int8":
-        return x.astype(dtype)
+    if dtype == "int8":
+        return jax.tree.map(_quantise, tree)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
+def _quantise(x: Float[Array, "*rows H"]) -> Quantised:
     x = x.astype(jnp.float32)
     scales = jnp.max(jnp.abs(x), axis=-1, keepdims=True) / 127
     integers = jnp.round(x / jnp.where(scales > 0, scales, 1)).astype(jnp.int8)
