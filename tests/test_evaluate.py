@@ -169,7 +169,7 @@ def test_one_example_that_is_not_finite_is_named(params, tmp_path):
     """Only its prompt has token 49, whose embedding is damaged."""
     cache = write_evaluation_cache(tmp_path / "nan", "rank", row_changes={"inputs": [49, 1]})
     broken = params | {"embedding": params["embedding"].at[49].set(np.nan)}
-    message = "animals:zero_shot:rank', example 15, template [01]: option scores .nan, nan, nan."
+    message = "animals:zero_shot:rank': example 15, template [01]: option scores .nan, nan, nan."
     with pytest.raises(ValueError, match=message):
         evaluate(CONFIG, broken, [cache], SETTINGS, output_dir=str(tmp_path))
     # What was not scored is not in the journal.

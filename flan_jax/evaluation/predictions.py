@@ -198,4 +198,3 @@ def _check_tokens(config: ModelConfig, examples: ExampleSet) -> None:
             f"cache {examples.cache or examples.name} holds token id {highest}, but the model has "
             f"{config.vocab_size} embedding rows; evaluate on caches of the model's vocabulary"
         )
-
