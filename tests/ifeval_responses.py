@@ -43,7 +43,16 @@ _PIECES = (
     "Sure, here it is:",
     "Hope this helps!",
 )
-_WHOLE = ('{"a": [1, 2]}', '```json\n{"a": 1}\n```', "```\n[]\n```", "{a: 1}", "", "   ", "*", "NaN")
+_WHOLE = (
+    '{"a": [1, 2]}',
+    '```json\n{"a": 1}\n```',
+    "```\n[]\n```",
+    "{a: 1}",
+    "",
+    "   ",
+    "*",
+    "NaN",
+)
 
 
 def respond(row: dict, generator: random.Random) -> str:

@@ -47,15 +47,16 @@ def bbh_exact_match(prediction: str, references: Sequence[str]) -> float:
     this is Chain-of-Thought Hub's rule (Fu et al., 2023; extract_ans).
     """
     _, mark, behind = _before_next_question(prediction).rpartition(_BBH_MARK)
-    return float(any(_bbh_same(behind, bool(mark), reference) for reference in references))
+    right = [reference.strip() for reference in references]
+    return float(any(_bbh_same(behind.strip(), bool(mark), reference) for reference in right))
 
 
 def _bbh_same(text: str, marked: bool, reference: str) -> bool:
     if not marked:
-        return text.strip() == reference
+        return text == reference
     if _BBH_OPTION.fullmatch(reference):
         return min(_BBH_OPTION.findall(text), default="") == reference
-    return text.strip().removesuffix(".") == reference
+    return text.removesuffix(".") == reference
 
 
 def _before_next_question(text: str) -> str:
