@@ -47,7 +47,7 @@ def is_constrained(response: str) -> bool:
 
 
 def has_highlights(response: str, num_highlights: int) -> bool:
-    """There are at least so many parts in `*` or `**`; the authors' program counts `**` twice."""
+    """There are at least so many parts in `*` or `**`, each on one line and not empty."""
     found = _HIGHLIGHT.findall(response) + _DOUBLE_HIGHLIGHT.findall(response)
     return sum(bool(text.strip("*").strip()) for text in found) >= num_highlights
 
