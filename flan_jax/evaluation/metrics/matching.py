@@ -55,7 +55,8 @@ def normalise_natural_questions(text: str) -> str:
     """As `normalise_answer`, with letters and their accents taken apart first.
 
     `normalise_natural_questions("Café")` has five characters, however the é was written: the rule
-    of the open-domain Natural Questions (EfficientQA; google-research/language, language/orqa).
+    of the open-domain Natural Questions (Lee et al., 2019; google-research/language,
+    language/orqa/utils/eval_utils.py).
     """
     return normalise_answer(unicodedata.normalize("NFD", text))
 
