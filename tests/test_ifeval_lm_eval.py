@@ -36,6 +36,7 @@ def peer():
         yield utils
 
 
+@pytest.mark.slow
 def test_verdicts_are_those_of_lm_eval(peer, data_dir):
     with gzip.open(data_dir / "ifeval" / "test.jsonl.gz", "rt") as file:
         rows = list(map(json.loads, file))

@@ -212,7 +212,9 @@ def task_score(task: TaskScores, resamples: int = RESAMPLES, seed: int = 0) -> S
     draws = []
     for size in chunk_sizes(resamples, len(units)):
         drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
-        weights = drawn[:, units].astype(np.float64)
+        weights = drawn.astype(np.float64)
+        if count < len(units):
+            weights = weights[:, units]
         draws.append(mean_over_templates(weighted_scores(task, metric, weights)))
     value = float(mean_over_templates(template_scores(task)[None])[0])
     return Score(value, np.concatenate(draws))
