@@ -6,7 +6,7 @@ import pytest
 import scored
 
 from flan_jax.evaluation import averages, results
-from flan_jax.evaluation.comparison import Report
+from flan_jax.evaluation.comparison import Report, find
 from flan_jax.evaluation.report import to_json
 from flan_jax.evaluation.results import Results
 from tasks.benchmarks import mmlu
@@ -44,12 +44,12 @@ def test_every_subject_or_every_question_weighs_the_same():
 
 
 def test_the_report_has_them_where_all_groups_were_scored():
-    summaries = {"tuned": results.summarise(_results(), resamples=20)}
-    shown = Report(title="MMLU", systems={"tuned": _results()})
-    found = to_json(shown, summaries)["averages"]
+    summary = results.summarise(_results(), resamples=20)
+    shown = Report(title="MMLU", systems={"tuned": _results()}, resamples=20)
+    found = to_json(shown, find(shown))["averages"]
     assert list(found) == ["mmlu"] and found["mmlu"]["tasks"] == 10
     assert found["mmlu"]["tuned"]["over_tasks"]["score"] == pytest.approx(
-        averages.over_tasks(summaries["tuned"], averages.BENCHMARKS["mmlu"]).value, abs=1e-6
+        averages.over_tasks(summary, averages.BENCHMARKS["mmlu"]).value, abs=1e-6
     )
     part = dataclasses.replace(_results(), tasks=_results().tasks[:3])
     assert averages.of_benchmarks({"tuned": results.summarise(part, resamples=5)}) == {}

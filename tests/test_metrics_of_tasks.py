@@ -7,9 +7,8 @@ import pytest
 
 from flan_jax.data import cache, registry
 from flan_jax.data.tokenisation import CacheConfig
-from flan_jax.evaluation import evaluate as engine
 from flan_jax.evaluation import examples, metrics, results
-from flan_jax.evaluation.evaluate import EvaluationConfig
+from flan_jax.evaluation.tally import Tally
 from tasks import linguistics, nli, paraphrase, reading_comprehension, translation
 from tasks import reading_comprehension_commonsense as commonsense
 
@@ -41,8 +40,8 @@ def _rows(name):
 
 
 @pytest.fixture
-def scored(tmp_path, small_vocabulary, clean_registries, monkeypatch):
-    """Scores a task with the answers that a function of (example, position) gives."""
+def scored(tmp_path, small_vocabulary, clean_registries):
+    """Scores a task with the answers that a function of the example gives."""
 
     def score(name, answer, ranked=True):
         folder = tmp_path / name
@@ -69,13 +68,10 @@ def scored(tmp_path, small_vocabulary, clean_registries, monkeypatch):
             progress=False,
         )
         loaded = examples.load(built)
-        predictions = [{"prediction": answer(one, n)} for n, one in enumerate(loaded.examples)]
-        monkeypatch.setattr(
-            engine,
-            "_predictions",
-            lambda *_: iter([(list(range(len(predictions))), predictions)]),
-        )
-        task = engine.score_set(None, None, loaded, EvaluationConfig())
+        tally = Tally(loaded)
+        for position, example in enumerate(loaded.examples):
+            tally.add(position, {"prediction": answer(example)})
+        task = tally.scores("")
         return task, {
             metric: float(np.nanmean(results.template_scores(task, metric)))
             for metric in task.metrics
@@ -84,11 +80,11 @@ def scored(tmp_path, small_vocabulary, clean_registries, monkeypatch):
     return score
 
 
-def _right(example, position):
+def _right(example):
     return example.options[example.answer] if example.options else example.references[0]
 
 
-def _first(example, position):
+def _first(example):
     return example.options[0]
 
 
@@ -117,7 +113,7 @@ def test_multirc_asks_for_all_candidates(scored):
     units = metrics.resampling_units(chosen, task.statistics)
     assert units.max() == COUNT // 4 - 1 and np.bincount(units).tolist() == [4, 4, 4]
 
-    def all_but_one(example, position):
+    def all_but_one(example):
         wrong = example.example == 0
         return example.options[example.answer ^ wrong]
 

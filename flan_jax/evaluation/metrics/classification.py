@@ -111,13 +111,13 @@ def multirc_exact_statistics(prediction: str, references: Sequence[str]) -> tupl
 def multirc_exact_of_sample(
     statistics: Float[np.ndarray, "N 2"], weights: Float[np.ndarray, "R N"]
 ) -> Float[np.ndarray, " R"]:
-    """The share of questions all of whose candidate answers are judged rightly."""
+    """The share of questions all of whose candidate answers in the sample are judged rightly."""
     _, question = np.unique(statistics[:, 0], return_inverse=True)
     size = question.max() + 1
-    wrong = np.bincount(question, statistics[:, 1] == 0, size)
     # A resample has all candidates of a question equally often: their mean weight is its own.
     drawn = sums_by(question, weights, size) / np.bincount(question, minlength=size)
-    return ratio(drawn @ (wrong == 0), drawn.sum(axis=1))
+    wrong = sums_by(question, weights * (statistics[:, 1] == 0), size)
+    return ratio((drawn * (wrong == 0)).sum(axis=1), drawn.sum(axis=1))
 
 
 METRICS = (
