@@ -49,6 +49,7 @@ setup(
         "jinja2",
         "jax>=0.10,<0.13",
         "jaxtyping",
+        "langdetect",  # IFEval's language of a response is defined by it
         "nltk",
         "numpy",
         "optax>=0.2.8",

@@ -56,7 +56,7 @@ def arc_challenge(row):
 @task("nq_open", cluster="closed_book_qa",
       source=first_of(jsonl("nq_open", SCORES_VALIDATION),
                       tfds("natural_questions_open:1.0.0", SCORES_VALIDATION)),
-      templates=templates.NQ_OPEN, metrics=("exact_match", "token_f1"),
+      templates=templates.NQ_OPEN, metrics=("natural_questions_exact_match", "token_f1"),
       licence="CC BY-SA 3.0 (Natural Questions)", origins=("natural_questions",), example={
           "question": "what do you call a baby hare",
           "answer": ["leveret", "a leveret"]})  # fmt: skip
@@ -73,7 +73,7 @@ _TRIVIA_QA = (jsonl("trivia_qa", SCORES_VALIDATION),
 
 @task("trivia_qa", cluster="closed_book_qa",
       source=first_of(*(ApartSource(one, text="question") for one in _TRIVIA_QA)),
-      templates=templates.TRIVIA_QA, metrics=("exact_match", "token_f1"),
+      templates=templates.TRIVIA_QA, metrics=("trivia_qa_exact_match", "trivia_qa_f1"),
       licence="Apache-2.0 (TriviaQA); the questions are their quiz sites'",
       origins=("trivia_qa",), example={
           "question": "In which Danish town was the writer Hans Christian Andersen born?",

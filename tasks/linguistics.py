@@ -28,7 +28,7 @@ def wic(row):
 @task("cola", cluster="linguistic_acceptability", source=first_of(
           ApartSource(jsonl("cola", SCORES_VALIDATION_FILE), text="sentence"),
           ApartSource(tfds("glue/cola:2.0.0", SCORES_VALIDATION), text="sentence")),
-      templates=templates.COLA, metrics=("accuracy",),
+      templates=templates.COLA, metrics=("accuracy", "matthews"),
       licence="research use (CoLA: examples from the linguistics literature)", example={
           "sentence": "Which book did you wonder whether he read it?", "label": 0})  # fmt: skip
 def cola(row):

@@ -76,7 +76,7 @@ anli_r3 = _declare_anli(
           jsonl("cb", LAST_50_SCORES_VALIDATION_FILE,
                 _numbered("entailment", "contradiction", "neutral")),
           tfds("super_glue/cb:1.0.2", LAST_50_SCORES_VALIDATION)),
-      templates=templates.CB, metrics=("accuracy",), licence="research use (SuperGLUE)",
+      templates=templates.CB, metrics=("accuracy", "macro_f1"), licence="research use (SuperGLUE)",
       origins=("switchboard", "british_national_corpus", "wall_street_journal"), example={
           "premise": "A: Have you seen the new bridge? B: Yes. I don't think they were in time.",
           "hypothesis": "the bridge was ready in time", "label": 1})  # fmt: skip

@@ -97,7 +97,8 @@ def _glue_stsb(row):
 @task("stsb", cluster="paraphrase", source=first_of(
           ApartSource(jsonl("stsb", LAST_100_SCORES_VALIDATION, _glue_stsb), PAIR),
           ApartSource(tfds("glue/stsb:2.0.0", LAST_100_SCORES_VALIDATION), PAIR)),
-      templates=templates.STSB, metrics=("accuracy",), licence="CC BY-SA 4.0 and the sources' own",
+      templates=templates.STSB, metrics=("accuracy", "pearson", "spearman"),
+      licence="CC BY-SA 4.0 and the sources' own",
       origins=("mrpc", "snli", "flickr30k"), example={
           "sentence1": "A man is mending a fishing net.",
           "sentence2": "A man repairs a green net on the pier.", "label": 3.4})  # fmt: skip

@@ -3,6 +3,7 @@
 import re
 
 from flan_jax.data.declarations import choose, task
+from flan_jax.data.facts import identity, with_facts
 from flan_jax.data.sources import ApartSource, GroupedSource, first_of, jsonl, tfds
 from tasks.splits import LAST_200, PUBLISHED, SCORES_VALIDATION, SCORES_VALIDATION_FILE
 from tasks.templates import reading_comprehension as templates
@@ -59,7 +60,8 @@ def drop(row):
       source=first_of(jsonl("multirc", SCORES_VALIDATION),
                       GroupedSource(jsonl("multirc", ("train",)), group="paragraph"),
                       tfds("super_glue/multirc:1.0.2", SCORES_VALIDATION)),
-      templates=templates.MULTIRC, metrics=("accuracy",), licence="research use (MultiRC)",
+      templates=templates.MULTIRC, metrics=("accuracy", "multirc_f1a", "multirc_exact_match"),
+      licence="research use (MultiRC)",
       # Some passages are travel guides that MultiNLI's part of OANC has too.
       origins=("multirc", "mctest", "oanc"), example={
           "paragraph": "Oda baked two loaves. She sold one to the miller and kept the other.",
@@ -67,9 +69,12 @@ def drop(row):
           "label": 1, "idx": {"paragraph": 0, "question": 0, "answer": 0}})  # fmt: skip
 def multirc(row):
     answer = choose(NO_YES, row["label"])
+    # Two scores look at all candidates of a question together.
+    question = identity(row["paragraph"], row["question"])
     return {"paragraph": tidy(row["paragraph"]), "question": tidy(row["question"]),
             "candidate": tidy(row["answer"]), "judgement": "right" if answer == "yes" else "wrong",
-            "options": NO_YES, "answer": answer}  # fmt: skip
+            "options": NO_YES,
+            "answer": with_facts([answer], question=question, positive="yes")}  # fmt: skip
 
 
 @task("openbookqa", cluster="reading_comprehension",

@@ -37,7 +37,8 @@ def cosmos_qa(row):
 @task("record", cluster="reading_comprehension_commonsense",
       source=first_of(jsonl("record", SCORES_VALIDATION_FILE),
                       tfds("super_glue/record:1.0.2", SCORES_VALIDATION)),
-      templates=templates.RECORD, metrics=("accuracy",), licence="research use (ReCoRD)",
+      templates=templates.RECORD, metrics=("accuracy", "record_exact_match", "record_f1"),
+      licence="research use (ReCoRD)",
       origins=("record", "cnn_dailymail"), example={
           "passage": "The mayor of Tarn, Ida Holm, opened a bridge.\n@highlight\nIt took two years",
           "query": "\"We waited long for it,\" said @placeholder as she cut the ribbon.",
@@ -48,4 +49,6 @@ def record(row):
     answers = [name for name in dict.fromkeys(map(tidy, row["answers"])) if name in options]
     return {"passage": tidy(row["passage"].split("@highlight")[0]),
             "query": before + BLANK + after, "sentence": before + "".join(answers[:1]) + after,
-            "before": before, "after": after, "options": options, "answer": answers}  # fmt: skip
+            "before": before, "after": after, "options": options,
+            # The gap itself shows metrics what a template put around an answer.
+            "answer": [*answers, "@placeholder"] if answers else []}  # fmt: skip

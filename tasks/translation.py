@@ -18,6 +18,7 @@ PARACRAWL = {
     "test": "train[-1000:]",
 }
 
+METRICS = ("bleu", "chrf")
 LANGUAGES = {"en": "English", "de": "German", "fr": "French"}
 EXAMPLE_DE = {"en": "A dog is asleep on a sofa.", "de": "Ein Hund schläft auf einem Sofa."}
 EXAMPLE_FR = {"en": "Two boys fly a kite.", "fr": "Deux garçons font voler un cerf-volant."}
@@ -53,7 +54,7 @@ def into_english(row, code, language):
 @task("para_crawl_enes", cluster="translation",
       source=first_of(ApartSource(jsonl("para_crawl_enes", PARACRAWL, adapt=sides), text="en"),
                       ApartSource(tfds("para_crawl/enes:1.2.0", PARACRAWL), text="en")),
-      templates=templates.PARA_CRAWL_ENES, metrics=("bleu",), licence="CC0 (ParaCrawl)",
+      templates=templates.PARA_CRAWL_ENES, metrics=METRICS, licence="CC0 (ParaCrawl)",
       origins=("para_crawl",), example={
           "en": "Breakfast is served on the terrace from eight o'clock.",
           "es": "El desayuno se sirve en la terraza a partir de las ocho."})  # fmt: skip
@@ -62,7 +63,7 @@ def para_crawl_enes(row):
 
 
 @task("wmt14_enfr", cluster="translation", source=wmt("wmt14_enfr", 14, "fr-en"),
-      templates=templates.WMT14_ENFR, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT14_ENFR, metrics=METRICS, licence="research use (WMT)",
       origins=("europarl", "news_commentary", "wmt_common_crawl", "multi_un", "giga_fren",
                "newstest"), example={
           "en": "The committee will meet again after Easter.",
@@ -73,7 +74,7 @@ def wmt14_enfr(row):
 
 # Of a newstest, much of the English is the same in all pairs.
 @task("wmt16_csen", cluster="translation", source=wmt("wmt16_csen", 16, "cs-en"),
-      templates=templates.WMT16_CSEN, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT16_CSEN, metrics=METRICS, licence="research use (WMT)",
       origins=("europarl", "news_commentary", "wmt_common_crawl", "czeng", "newstest"), example={
           "en": "The tram to the main station is late today.",
           "cs": "Tramvaj na hlavní nádraží má dnes zpoždění."})  # fmt: skip
@@ -82,7 +83,7 @@ def wmt16_csen(row):
 
 
 @task("wmt16_deen", cluster="translation", source=wmt("wmt16_deen", 16, "de-en"),
-      templates=templates.WMT16_DEEN, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT16_DEEN, metrics=METRICS, licence="research use (WMT)",
       origins=("europarl", "news_commentary", "wmt_common_crawl", "newstest"), example={
           "en": "The mayor wants to have the old bridge repaired.",
           "de": "Die Bürgermeisterin will die alte Brücke ausbessern lassen."})  # fmt: skip
@@ -91,7 +92,7 @@ def wmt16_deen(row):
 
 
 @task("wmt16_fien", cluster="translation", source=wmt("wmt16_fien", 16, "fi-en"),
-      templates=templates.WMT16_FIEN, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT16_FIEN, metrics=METRICS, licence="research use (WMT)",
       origins=("europarl", "wiki_headlines", "newstest"), example={
           "en": "The lake froze over earlier than last winter.",
           "fi": "Järvi jäätyi aikaisemmin kuin viime talvena."})  # fmt: skip
@@ -100,7 +101,7 @@ def wmt16_fien(row):
 
 
 @task("wmt16_roen", cluster="translation", source=wmt("wmt16_roen", 16, "ro-en"),
-      templates=templates.WMT16_ROEN, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT16_ROEN, metrics=METRICS, licence="research use (WMT)",
       origins=("europarl", "setimes", "newstest"), example={
           "en": "The new library will open its doors in September.",
           "ro": "Noua bibliotecă își va deschide porțile în septembrie."})  # fmt: skip
@@ -109,7 +110,7 @@ def wmt16_roen(row):
 
 
 @task("wmt16_ruen", cluster="translation", source=wmt("wmt16_ruen", 16, "ru-en"),
-      templates=templates.WMT16_RUEN, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT16_RUEN, metrics=METRICS, licence="research use (WMT)",
       origins=("news_commentary", "wmt_common_crawl", "yandex_corpus", "wiki_headlines",
                "newstest"), example={
           "en": "The train stood at the border for two hours.",
@@ -119,7 +120,7 @@ def wmt16_ruen(row):
 
 
 @task("wmt16_tren", cluster="translation", source=wmt("wmt16_tren", 16, "tr-en"),
-      templates=templates.WMT16_TREN, metrics=("bleu",), licence="research use (WMT)",
+      templates=templates.WMT16_TREN, metrics=METRICS, licence="research use (WMT)",
       origins=("setimes", "newstest"), example={
           "en": "The price of tea has not changed for a year.",
           "tr": "Çayın fiyatı bir yıldır değişmedi."})  # fmt: skip
@@ -133,28 +134,28 @@ def caption(row, source, target):
 
 
 @task("multi30k_en_de", cluster="translation", source=EN_DE, templates=templates.CAPTIONS,
-      metrics=("bleu",), licence="CC BY-NC-SA 4.0 (Multi30k)",
+      metrics=METRICS, licence="CC BY-NC-SA 4.0 (Multi30k)",
       origins=("multi30k", "flickr30k"), example=EXAMPLE_DE)  # fmt: skip
 def multi30k_en_de(row):
     return caption(row, "en", "de")
 
 
 @task("multi30k_de_en", cluster="translation", source=EN_DE, templates=templates.CAPTIONS,
-      metrics=("bleu",), licence="CC BY-NC-SA 4.0 (Multi30k)",
+      metrics=METRICS, licence="CC BY-NC-SA 4.0 (Multi30k)",
       origins=("multi30k", "flickr30k"), example=EXAMPLE_DE)  # fmt: skip
 def multi30k_de_en(row):
     return caption(row, "de", "en")
 
 
 @task("multi30k_en_fr", cluster="translation", source=EN_FR, templates=templates.CAPTIONS,
-      metrics=("bleu",), licence="CC BY-NC-SA 4.0 (Multi30k)",
+      metrics=METRICS, licence="CC BY-NC-SA 4.0 (Multi30k)",
       origins=("multi30k", "flickr30k"), example=EXAMPLE_FR)  # fmt: skip
 def multi30k_en_fr(row):
     return caption(row, "en", "fr")
 
 
 @task("multi30k_fr_en", cluster="translation", source=EN_FR, templates=templates.CAPTIONS,
-      metrics=("bleu",), licence="CC BY-NC-SA 4.0 (Multi30k)",
+      metrics=METRICS, licence="CC BY-NC-SA 4.0 (Multi30k)",
       origins=("multi30k", "flickr30k"), example=EXAMPLE_FR)  # fmt: skip
 def multi30k_fr_en(row):
     return caption(row, "fr", "en")

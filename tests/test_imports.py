@@ -22,7 +22,7 @@ FREE = (
     *(
         str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
         for package in ("model", "parallel", "train", "evaluation", "interop")
-        for path in sorted((ROOT / "flan_jax" / package).glob("*.py"))
+        for path in sorted((ROOT / "flan_jax" / package).rglob("*.py"))
         if path.stem != "__init__"
     ),
 )

@@ -30,8 +30,8 @@ from flan_jax.data.templates import Template
 Key = tuple[str, str | None]
 
 # Our metrics by promptsource's names, as T0 scores them (bigscience-workshop/t-zero,
-# t0/seqio_tasks/tasks.py, GET_METRICS). Correlations and areas we have not; what is left of these
-# is whether the answer is the right one.
+# t0/seqio_tasks/tasks.py, GET_METRICS). Areas we have not, and correlations are of numbers, which
+# not all of these templates ask for; what is left is whether the answer is the right one.
 METRICS = {
     "rouge": ("rouge_1", "rouge_2", "rouge_lsum"),
     "bleu": ("bleu",),

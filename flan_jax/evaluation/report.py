@@ -18,7 +18,7 @@ from rich.table import Table
 
 import flan_jax
 from flan_jax import storage
-from flan_jax.evaluation import chance_adjusted, prompt_files, report_page
+from flan_jax.evaluation import averages, chance_adjusted, prompt_files, report_page
 from flan_jax.evaluation.comparison import Findings, Report, find, label, percent, verdict
 from flan_jax.evaluation.option_order import Consistency
 from flan_jax.evaluation.results import (
@@ -83,6 +83,7 @@ def to_json(report: Report, findings: Findings) -> dict:
             for name in subject.clusters
         },
         "means": means,
+        "averages": averages.of_benchmarks(summaries),
         "upper_bound": report.upper_bound or None,
         "tests": {
             key: {

@@ -2,8 +2,9 @@
 
 A task's score is the mean over its templates, a cluster's the mean over its tasks, a role's (test,
 dev, trained) the mean over its clusters (Wei et al., 2022, section 2). Intervals resample source
-examples, not renderings: the ten templates of one example stand or fall together. Draw r of a task
-uses the same resampled examples for every system, so differences between systems are paired.
+examples, not renderings: the ten templates of one example stand or fall together, and so do the
+examples of a group where a metric knows groups (MultiRC's questions). Draw r of a task uses the
+same resampled examples for every system, so differences between systems are paired.
 
 Axes: N source examples of a task, T templates, K statistics of a metric, R bootstrap resamples.
 """
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from flan_jax import storage
 from flan_jax.evaluation import metrics
@@ -205,16 +206,16 @@ def task_score(task: TaskScores, resamples: int = RESAMPLES, seed: int = 0) -> S
       resamples: R, the number of bootstrap draws.
       seed: of the draws; equal seeds draw the same examples for every system.
     """
-    metric, count = task.metrics[0], len(task.examples)
+    metric, units = task.metrics[0], _resampling_units(task)
+    count = int(units.max()) + 1
     generator = np.random.default_rng([seed, zlib.crc32(task.task.encode()), count])
-    draws = [
-        mean_over_templates(
-            weighted_scores(
-                task, metric, generator.multinomial(count, np.full(count, 1 / count), size=size)
-            )
-        )
-        for size in chunk_sizes(resamples, count)
-    ]
+    draws = []
+    for size in chunk_sizes(resamples, len(units)):
+        drawn = generator.multinomial(count, np.full(count, 1 / count), size=size)
+        weights = drawn.astype(np.float64)
+        if count < len(units):
+            weights = weights[:, units]
+        draws.append(mean_over_templates(weighted_scores(task, metric, weights)))
     value = float(mean_over_templates(template_scores(task)[None])[0])
     return Score(value, np.concatenate(draws))
 
@@ -239,13 +240,14 @@ def weighted_scores(
       From 0 to 1; NaN where a draw has no example that the template rendered.
     """
     statistics = np.asarray(task.statistics[metric], np.float64)
-    present = ~np.isnan(statistics[..., 0])
-    filled = np.where(present[..., None], statistics, 0.0)
-    _, templates, size = filled.shape
-    sums = (weights @ filled.reshape(len(filled), -1)).reshape(-1, templates, size)
-    counts = weights @ present.astype(np.float64)
-    scores = metrics.lookup(metric, task.name).combine(sums, np.maximum(counts, 1.0))
-    return np.where(counts > 0, scores, np.nan)
+    found = metrics.lookup(metric, task.name)
+    columns = [found.score(statistics[:, i], weights) for i in range(statistics.shape[1])]
+    return np.stack(columns, axis=1)
+
+
+def _resampling_units(task: TaskScores) -> Int[np.ndarray, " N"]:
+    chosen = [metrics.lookup(name, task.name) for name in task.metrics]
+    return metrics.resampling_units(chosen, task.statistics)
 
 
 def mean_over_templates(scores: Float[np.ndarray, "R T"]) -> Float[np.ndarray, " R"]:

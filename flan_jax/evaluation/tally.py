@@ -45,10 +45,10 @@ class Tally:
             "scores": {},
         }
         for metric in self._metrics:
-            values = metric.statistics(answer["prediction"], right_answers(example))
+            values = metric.statistics(answer["prediction"], _judged_by(example))
             place = self._places[example.example], example.template
             self._statistics[metric.name][place] = values
-            record["scores"][metric.name] = float(metric.combine(np.array(values), 1.0))
+            record["scores"][metric.name] = metric.of_example(values)
         # The first example that is wholly right and the first that is not are shown in reports.
         wrong = record["scores"][self._metrics[0].name] < 1.0
         if wrong not in self._samples or position < self._samples[wrong][0]:
@@ -83,6 +83,11 @@ def right_answers(example: Example) -> tuple[str, ...]:
     # Some questions (ReCoRD's) have several right options.
     others = (option for option in example.options if option in example.references)
     return tuple(dict.fromkeys((right, *others)))
+
+
+def _judged_by(example: Example) -> tuple[str, ...]:
+    """What metrics compare an answer with: right answers, then references that hold facts."""
+    return tuple(dict.fromkeys((*right_answers(example), *example.references)))
 
 
 def _mean_over_templates(

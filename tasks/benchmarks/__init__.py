@@ -4,7 +4,7 @@
     mmlu_stem_5_shot, ...                                                 with five examples
     bbh_direct, bbh_cot                                                   27 subtasks, 3-shot
     gsm8k_0_shot, gsm8k_8_shot                                            with chains of thought
-    ifeval_answered                                                       prompts alone
+    ifeval                                                                prompts alone
 
 are its clusters, each scored in the form `zero_shot`: the solved examples of a protocol are part of
 a task's own prompt, and fixed. No task has a split to train on, so none can enter a training

@@ -84,7 +84,7 @@ def declarations() -> list[TaskDeclaration]:
             templates=(Template("{prompt}", name="big_bench_hard"),),
             row=Prompt(chains=style == COT),
             example=EXAMPLE,
-            metrics=("answer_match",),
+            metrics=("answer_match", "bbh_exact_match"),
             few_shot=None,
             shuffle_options=False,
             has_options=False,

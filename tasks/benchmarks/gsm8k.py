@@ -94,7 +94,7 @@ def declarations() -> list[TaskDeclaration]:
             templates=(Template("{prompt}", name="chain_of_thought"),),
             row=row,
             example=EXAMPLE,
-            metrics=("answer_match",),
+            metrics=("answer_match", "gsm8k_strict"),
             few_shot=None,
             shuffle_options=False,
             has_options=False,

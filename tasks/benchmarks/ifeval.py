@@ -1,17 +1,17 @@
 """IFEval (Zhou et al., 2023): 541 prompts whose instructions a program can check.
 
-Prompts are shown as they are and answered freely. The verdict is not passed here: what it needs is
-kept as the second reference of each example, the JSON object `{"key", "instruction_id_list",
-"kwargs"}` of the release, and so stands in predictions beside the answer. The first reference is
-the key. The score says in how many cases there is any answer, which is none to average with others:
-score these prompts in a run of their own.
+Prompts are shown as they are and answered freely. What a verdict needs is kept as the second
+reference of each example, the JSON object `{"key", "instruction_id_list", "kwargs"}` of the
+release, and so stands in predictions beside the answer; the first reference is the key. Scores are
+the shares of prompts all of whose instructions are followed and of instructions followed, strictly
+and loosely (see `flan_jax.evaluation.ifeval`), and of prompts that get any answer.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.data.declarations import RowError, TaskDeclaration
+from flan_jax.data.facts import with_facts
 from flan_jax.data.sources import first_of, huggingface, jsonl
 from flan_jax.data.templates import Template
 
@@ -20,11 +20,18 @@ _CLONES = (
     "google-research/instruction_following_eval/data/{split}.jsonl",
 )
 
+METRICS = (
+    "ifeval_prompt_strict",
+    "ifeval_instruction_strict",
+    "ifeval_prompt_loose",
+    "ifeval_instruction_loose",
+    "answered",
+)
 EXAMPLE = {
     "key": 1,
-    "prompt": "Describe a lighthouse in no more than 20 words. Do not use any commas.",
+    "prompt": "Describe a lighthouse in less than 20 words. Do not use any commas.",
     "instruction_id_list": ["length_constraints:number_words", "punctuation:no_comma"],
-    "kwargs": [{"relation": "at most", "num_words": 20}, {}],
+    "kwargs": [{"relation": "less than", "num_words": 20}, {}],
 }
 
 
@@ -40,10 +47,7 @@ def prompt(row: Mapping[str, Any]) -> dict[str, Any]:
         {name: value for name, value in one.items() if value is not None} for one in arguments
     ]
     needed = {"key": row["key"], "instruction_id_list": names, "kwargs": kwargs}
-    return {
-        "prompt": row["prompt"],
-        "answer": [str(row["key"]), json.dumps(needed, ensure_ascii=False)],
-    }
+    return {"prompt": row["prompt"], "answer": with_facts([str(row["key"])], **needed)}
 
 
 def declarations() -> list[TaskDeclaration]:
@@ -53,12 +57,12 @@ def declarations() -> list[TaskDeclaration]:
     return [
         TaskDeclaration(
             name="ifeval",
-            cluster="ifeval_answered",
+            cluster="ifeval",
             source=first_of(jsonl("ifeval", ("test",)), *clones, hub),
             templates=(Template("{prompt}", name="ifeval"),),
             row=prompt,
             example=EXAMPLE,
-            metrics=("answered",),
+            metrics=METRICS,
             few_shot=None,
             shuffle_options=False,
             has_options=False,

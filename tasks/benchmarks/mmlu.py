@@ -7,7 +7,8 @@ their order. Prompts are those of the published code (`evaluate.py` of hendrycks
 
 The letters are ranked by the log-probability of a letter and the end of sequence, where the code
 compares the letters' alone. Its group scores weigh every question alike: those are `pooled` in
-`report.json`, beside the mean over subjects.
+`report.json`, beside the mean over subjects. The averages over all 57, by subject and by question,
+are `averages` there (see `flan_jax.evaluation.averages`).
 """
 
 from collections.abc import Mapping
