@@ -8,47 +8,12 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 from small_models import ENCODER_DECODER
 
 from flan_jax.model import transformer
 from flan_jax.parallel import distributed, rules
-from flan_jax.parallel.mesh import AXES, MeshConfig, make_mesh, resolve
-
-
-@pytest.mark.parametrize(
-    ("config", "devices", "shape"),
-    [
-        (MeshConfig(), 8, (8, 1, 1, 1)),
-        (MeshConfig(fsdp=2), 8, (4, 2, 1, 1)),
-        (MeshConfig(data=1, fsdp=-1, tensor=4), 64, (1, 16, 4, 1)),
-        (MeshConfig(data=2, fsdp=2, tensor=2), 8, (2, 2, 2, 1)),
-    ],
-)
-def test_the_rest_of_the_devices_goes_to_the_open_axis(config, devices, shape):
-    assert resolve(config, devices) == shape
-
-
-def test_a_mesh_that_does_not_divide_names_counts_and_shapes_that_work():
-    with pytest.raises(ValueError) as error:
-        resolve(MeshConfig(data=-1, fsdp=3), 8)
-    assert "a multiple of 3 devices, but there are 8" in str(error.value)
-    assert "data=4, fsdp=2, tensor=1, sequence=1" in str(error.value)
-    with pytest.raises(ValueError, match="a total of 16 devices, but there are 8"):
-        resolve(MeshConfig(data=4, fsdp=4), 8)
-
-
-@pytest.mark.parametrize("sizes", [{"data": -1, "fsdp": -1}, {"tensor": 0}, {"data": -2}])
-def test_impossible_axis_sizes_are_refused(sizes):
-    with pytest.raises(ValueError, match="at most one of them -1"):
-        MeshConfig(**sizes)
-
-
-def test_a_mesh_of_one_device_has_four_auto_axes():
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    assert mesh.axis_names == ("data", "fsdp", "tensor", "sequence")
-    assert set(mesh.axis_types) == {AxisType.Auto}
-    assert rules.host_share(mesh) == (0, 1)
+from flan_jax.parallel.mesh import AXES
 
 
 def test_spec_follows_the_rules():
