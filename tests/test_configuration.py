@@ -100,7 +100,7 @@ def test_the_mesh_is_read_as_a_whole():
 
 def test_a_mesh_is_one_short_line():
     bindings = ['EvaluateRun.mesh = "data=2,fsdp=-1,slices=2"']
-    bindings += ["EvaluateRun.output_dir = 'x'", "EvaluateRun.caches = 'x'", "EvaluateRun.checkpoint = 'x'"]
+    bindings += [f"EvaluateRun.{name} = 'x'" for name in ("output_dir", "caches", "checkpoint")]
     (run,), effective = build(["EvaluateRun"], bindings=bindings)
     assert run.mesh == MeshConfig(data=2, fsdp=-1, slices=2)
     assert "mesh = 'data=2,fsdp=-1,slices=2'" in effective

@@ -254,7 +254,8 @@ def torus_note(config: MeshConfig, devices: Sequence[jax.Device] | None = None) 
     shape = resolve(config, len(devices))
     if whole(shape):
         return None
-    torus = "x".join(str(len({*places})) for places in zip(*(d.coords for d in slices[0])))
+    places = np.array([device.coords for device in slices[0]])
+    torus = "x".join(map(str, np.ptp(places, axis=0) + 1))
     return (
         f"Mesh {describe(shape)}, {describe(within)} in each slice, splits an axis of the {torus} "
         "torus between mesh axes, which then share its links. "
