@@ -26,7 +26,8 @@ class MeshConfig:
       fsdp: ways that parameters and optimiser state are split, and gathered when they are used
         (ZeRO stage 3, Rajbhandari et al. 2020).
       tensor: ways that the inside of each layer is split (Shoeybi et al. 2019).
-      sequence: ways that the positions of a row are split, for long inputs.
+      sequence: ways that the positions of a row are split, for long inputs: embeddings, residual
+        stream, feed-forward layers and the queries of attention, to which all keys are gathered.
       slices: groups of devices with a slower network between them, over which `data` is split
         first and then `fsdp`: the other axes stay within a slice. None for as many as TPUs
         report; elsewhere a number cuts the devices into equal runs of neighbours.
