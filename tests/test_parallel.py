@@ -2,18 +2,16 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
-import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 from small_models import ENCODER_DECODER
 
 from flan_jax.model import transformer
-from flan_jax.parallel import distributed, rules
+from flan_jax.parallel import rules
 from flan_jax.parallel.mesh import AXES
 
 
@@ -35,33 +33,6 @@ def test_a_parameter_that_does_not_divide_is_named():
 def test_constrain_does_nothing_without_a_mesh():
     x = jnp.ones((3, 5))
     assert rules.constrain(x, "batch", "embed_act") is x
-
-
-def test_part_of_a_job_description_is_refused(monkeypatch):
-    monkeypatch.delenv("JAX_NUM_PROCESSES", raising=False)
-    with pytest.raises(ValueError, match="missing: num_processes, process_id"):
-        distributed.initialize(coordinator="localhost:1234")
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
-    with pytest.raises(ValueError, match="JAX_NUM_PROCESSES='two' is not a whole number"):
-        distributed.initialize()
-
-
-def test_a_single_process_is_left_alone(monkeypatch):
-    for variable in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "JAX_NUM_PROCESSES"):
-        monkeypatch.delenv(variable, raising=False)
-    jax.devices()
-    distributed.initialize()
-    distributed.initialize(num_processes=1)
-    monkeypatch.setenv("SLURM_NTASKS", "1")
-    distributed.initialize()
-    assert not jax.distributed.is_initialized()
-
-
-def test_a_job_that_used_a_device_too_early_is_told(monkeypatch):
-    monkeypatch.setenv("SLURM_NTASKS", "2")
-    jax.devices()
-    with pytest.raises(RuntimeError, match="must be called before"):
-        distributed.initialize()
 
 
 def _start(code, *arguments, **environment):
@@ -172,43 +143,3 @@ def test_every_mesh_gives_the_same_loss_and_gradients():
     meshes = [(2, 4, 1, 1), (8, 1, 1, 1), (2, 2, 2, 1), (1, 2, 2, 2), (2, 1, 1, 4), (1, 1, 1, 8)]
     names = ("encoder_decoder", "decoder_only", "prefix_lm_relative", "sliding")
     _same_on(dict.fromkeys(names, meshes))
-
-
-TWO_PROCESSES = """
-import jax, jax.numpy as jnp, numpy as np
-from flan_jax.parallel import distributed, rules
-from flan_jax.parallel.mesh import MeshConfig, make_mesh
-from small_models import *
-
-distributed.initialize()
-distributed.initialize()  # a second call is harmless
-assert (jax.process_count(), jax.device_count()) == (2, 4)
-whole = rows_batch(DECODER_ONLY, [examples([(5, 3)], row) for row in range(4)], 8, 8)
-for sizes, hosts in (((2, 2, 1, 1), 2), ((1, 1, 4, 1), 1), ((2, 1, 2, 1), 2)):
-    mesh = make_mesh(MeshConfig(*sizes))
-    share, count = rules.host_share(mesh)
-    assert count == hosts and share == (jax.process_index() if hosts == 2 else 0)
-    rows = 4 // count
-    mine = jax.tree.map(lambda x: x[share * rows : (share + 1) * rows], whole)
-    placed = rules.global_batch(mine, mesh)
-    total = jax.jit(lambda x: (x * jnp.arange(1, 5)[:, None]).sum())(placed.decoder_targets)
-    assert int(total) == int((whole.decoder_targets * np.arange(1, 5)[:, None]).sum())
-print("passed")
-"""
-
-
-def test_two_processes_feed_one_mesh():
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        port = listener.getsockname()[1]
-    processes = [
-        _start(
-            TWO_PROCESSES,
-            JAX_COORDINATOR_ADDRESS=f"localhost:{port}",
-            JAX_NUM_PROCESSES="2",
-            JAX_PROCESS_ID=str(number),
-            XLA_FLAGS="--xla_force_host_platform_device_count=2",
-        )
-        for number in range(2)
-    ]
-    assert all("passed" in _finish(process) for process in processes)
