@@ -91,8 +91,9 @@ for name, meshes in json.loads(sys.argv[1]).items():
         assert_trees_close(actual, expected)
         assert_relatively_close(actual, expected)
 
-        # Matrices are cut fsdp x tensor ways: no device holds more than its share.
-        ways = sizes[1] * sizes[2]
+        # The model width is cut fsdp ways, the inside of a layer tensor ways: no device holds more
+        # than its share.
+        inside = {"mlp", "heads", "kv_heads", "vocab"}
         for leaf, axes in zip(
             jax.tree.leaves(params),
             jax.tree.leaves(
@@ -100,7 +101,7 @@ for name, meshes in json.loads(sys.argv[1]).items():
             ),
             strict=True,
         ):
-            split = ways if "embed" in axes else 1
+            split = (sizes[1] if "embed" in axes else 1) * (sizes[2] if inside & {*axes} else 1)
             assert {s.data.size for s in leaf.addressable_shards} == {leaf.size // split}, axes
         assert rows.decoder_inputs.addressable_shards[0].data.shape[0] == 8 // (
             sizes[0] * sizes[1]
