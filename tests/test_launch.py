@@ -1,6 +1,7 @@
 """The launchers of clusters, on stand-ins for `srun` and `gcloud` that run what they are given."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from jax.sharding import AbstractMesh
 from training_support import REPOSITORY
+
+from flan_jax import configuration
+from flan_jax.parallel import divisibility
+from flan_jax.parallel.mesh import AXES, resolve
+from flan_jax.train import loop
 
 LAUNCH = REPOSITORY / "scripts" / "launch"
 
@@ -145,3 +152,64 @@ def test_tpu_workers_get_the_commit_that_is_checked_out(tmp_path):
         assert {"scripts/install.sh", "constraints.txt", "flan_jax/batch.py"} <= set(files)
     for arguments in (["tpu-name"], ["tpu-name", "zone", "fly"], ["tpu-name", "zone", "run"]):
         assert "tpu_vm.sh" in launch("tpu_vm.sh", *arguments, env=env, code=2)
+
+
+DOCS = REPOSITORY / "docs"
+ACTIONS = {"install", "run", "watch", "errors", "stop"}
+
+
+def commands(page: str) -> list[str]:
+    """The shell blocks of a page."""
+    return re.findall(r"^```bash\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["tpu_vm.md", "gpu.md"])
+def test_commands_of_the_pages_fit_the_scripts(page):
+    blocks = commands(page)
+    for block in blocks:
+        subprocess.run(["bash", "-n", "-c", block], check=True)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    used = {
+        "hosts.sh": re.findall(r"hosts\.sh (.*?)(?:python|\.venv)", text),
+        "tpu_vm.sh": re.findall(r"tpu_vm\.sh \$\w+ \$ZONE (\w+)", text),
+        "slurm.sh": re.findall(r"sbatch (.*?) scripts", text),
+    }
+    for script, uses in used.items():
+        known = (LAUNCH / script).read_text()
+        words = [word.split("=")[0] for word in " ".join(uses).split()]
+        named = [word for word in words if word.startswith("--") or word in ACTIONS]
+        assert [word for word in named if word not in known] == []
+        assert {*words} - {*named} <= {"2", "0", "first:8476"}
+    assert sum(map(len, used.values())) >= 3
+    for file in re.findall(r"--gin_file (\S+)", text):
+        assert (configuration.gin_folder() / file).is_file(), file
+    for path in re.findall(r"(scripts/[\w/.]+)", text):
+        assert (REPOSITORY / path).is_file(), path
+
+
+@pytest.mark.parametrize(("page", "devices"), [("tpu_vm.md", 64), ("gpu.md", 8)])
+def test_runs_of_the_pages_fit_the_devices_of_each_slice(page, devices):
+    text = "\n".join(commands(page)).replace("\\\n", " ")
+    runs = re.findall(r"scripts/train\.py (.*)", text)
+    assert len(runs) >= 2
+    for run in runs:
+        files = re.findall(r"--gin_file (\S+)", run)
+        bindings = re.findall(r"--gin\.([\w.]+)=(?:'\"|\"')(.*?)(?:\"'|'\")", run)
+        (tree,), _ = configuration.build(
+            ["TrainRun"], files, [f"{name} = {value!r}" for name, value in bindings]
+        )
+        shape = resolve(tree.mesh, devices * (tree.mesh.slices or 1))
+        divisibility.check(AbstractMesh(shape, AXES), loop._splits(tree))
+
+
+def test_the_local_launch_of_the_page_prints_what_it_says():
+    (block,) = [block for block in commands("gpu.md") if "--local 2" in block]
+    result = subprocess.run(
+        ["bash", "-c", block.replace("python -c", f"{sys.executable} -c")],
+        cwd=REPOSITORY, env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    lines = sorted(result.stdout.strip().splitlines())
+    assert lines == ["process 0 of 2, 1 here", "process 1 of 2, 1 here"], result.stderr
+    for line in lines:
+        assert f"`{line}`" in (DOCS / "gpu.md").read_text()
