@@ -21,8 +21,8 @@ LAUNCH = REPOSITORY / "scripts" / "launch"
 
 # Two tasks on one node, with what Slurm tells each.
 SRUN = """#!/usr/bin/env bash
-[[ "$1" == --kill-on-bad-exit=1 ]] || exit 9
-shift
+[[ "$1 $2" == "--kill-on-bad-exit=1 --cpu-bind=none" ]] || exit 9
+shift 2
 export SLURM_NTASKS=2 SLURM_STEP_NODELIST=localhost SLURM_STEP_NUM_NODES=1
 for task in 0 1; do SLURM_PROCID=$task SLURM_LOCALID=$task "$@" & done
 wait -n && wait -n

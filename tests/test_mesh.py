@@ -145,12 +145,16 @@ def test_a_split_torus_axis_is_told_with_a_mesh_that_splits_none():
     devices = torus(4, 4, 4)
     assert torus_note(MeshConfig(data=1, fsdp=16, tensor=4), devices) is None
     note = torus_note(MeshConfig(data=1, fsdp=32, tensor=2), devices)
-    assert "splits an axis of the 4x4x4 torus" in note
-    assert "data=1,fsdp=16,tensor=4" in note
+    assert "data=1,fsdp=32,tensor=2 splits an axis of the 4x4x4 torus" in note
+    assert "The nearest that split none: data=1,fsdp=16,tensor=4 or" in note
     assert device_grid(MeshConfig(data=1, fsdp=32, tensor=2), devices).shape == (1, 32, 2, 1)
     two = torus(4, 4, 4, slices=2)
     assert torus_note(MeshConfig(data=2, fsdp=16, tensor=4), two) is None
-    assert "data=2,fsdp=16,tensor=4" in torus_note(MeshConfig(data=2, fsdp=8, tensor=8), two)
+    note = torus_note(MeshConfig(data=2, fsdp=8, tensor=8), two)
+    assert "data=2,fsdp=8,tensor=8, data=1,fsdp=8,tensor=8 in each slice, splits" in note
+    assert "data=2,fsdp=16,tensor=4" in note
+    flat = torus(8, 8, 1, kind="TPU v5 lite")
+    assert "the 8x8 torus" in torus_note(MeshConfig(data=1, fsdp=16, tensor=4), flat)
     assert torus_note(MeshConfig()) is None
 
 
@@ -192,4 +196,4 @@ def test_rows_heads_and_positions_that_do_not_divide(split, shape, said, propose
 def test_a_size_that_no_mesh_divides_is_told():
     splits = Split("rows", 5, "batch"), Split("tokens", 5, "length")
     text = problems(DECODER_ONLY, (7, 1, 1, 1), *splits)
-    assert text.endswith("No mesh of 7 devices works.")
+    assert text.endswith("There are no meshes of 7 devices that work.")

@@ -103,7 +103,10 @@ def resolve(config: MeshConfig, num_devices: int) -> Shape:
 
 
 def propose(
-    sizes: Sequence[int], num_devices: int, works: Callable[[Shape], bool] = lambda shape: True
+    sizes: Sequence[int],
+    num_devices: int,
+    works: Callable[[Shape], bool] = lambda shape: True,
+    which: str = "that work",
 ) -> str:
     """Returns a sentence with the nearest mesh shapes that work.
 
@@ -111,11 +114,12 @@ def propose(
       sizes: what was asked for; -1 for any size.
       num_devices: devices to use, all of them.
       works: whether a shape is acceptable.
+      which: what is said of those that are.
     """
     found = list(itertools.islice(filter(works, _by_distance(sizes, num_devices)), 3))
     if not found:
-        return f"No mesh of {num_devices} devices works."
-    return f"The nearest that work: {' or '.join(map(describe, found))}."
+        return f"There are no meshes of {num_devices} devices {which}."
+    return f"The nearest {which}: {' or '.join(map(describe, found))}."
 
 
 def _by_distance(sizes: Sequence[int], num_devices: int) -> Iterator[Shape]:
@@ -255,10 +259,10 @@ def torus_note(config: MeshConfig, devices: Sequence[jax.Device] | None = None) 
     shape = resolve(config, len(devices))
     if whole(shape):
         return None
-    places = np.array([device.coords for device in slices[0]])
-    torus = "x".join(map(str, np.ptp(places, axis=0) + 1))
+    sides = np.ptp([device.coords for device in slices[0]], axis=0) + 1
+    torus = "x".join(str(side) for side in sides if side > 1)
+    part = f", {describe(within)} in each slice," if len(slices) > 1 else ""
     return (
-        f"Mesh {describe(shape)}, {describe(within)} in each slice, splits an axis of the {torus} "
-        "torus between mesh axes, which then share its links. "
-        f"{propose(shape, len(devices), whole)}"
+        f"Mesh {describe(shape)}{part} splits an axis of the {torus} torus between mesh axes, "
+        f"which then share its links. {propose(shape, len(devices), whole, 'that split none')}"
     )

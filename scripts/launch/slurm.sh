@@ -3,6 +3,7 @@
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
+#SBATCH --exclusive
 #SBATCH --signal=TERM@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
@@ -28,5 +29,6 @@ if [[ -z "${SLURM_JOB_ID:-}" ]]; then
   exit 2
 fi
 
-# One process that fails would leave the others waiting for it.
-exec srun --kill-on-bad-exit=1 "$@"
+# A process that fails would leave the others waiting for it. The feed and the compiler want all
+# cores of the node, of which Slurm would give a task one.
+exec srun --kill-on-bad-exit=1 --cpu-bind=none "$@"
