@@ -13,9 +13,8 @@ from jax.sharding import AbstractMesh
 from training_support import REPOSITORY
 
 from flan_jax import configuration
-from flan_jax.parallel import divisibility
 from flan_jax.parallel.mesh import AXES, resolve
-from flan_jax.train import loop
+from flan_jax.train import mesh_fit
 
 LAUNCH = REPOSITORY / "scripts" / "launch"
 
@@ -199,7 +198,7 @@ def test_runs_of_the_pages_fit_the_devices_of_each_slice(page, devices):
             ["TrainRun"], files, [f"{name} = {value!r}" for name, value in bindings]
         )
         shape = resolve(tree.mesh, devices * (tree.mesh.slices or 1))
-        divisibility.check(AbstractMesh(shape, AXES), loop._splits(tree))
+        mesh_fit.check(AbstractMesh(shape, AXES), tree.model, tree.feed)
 
 
 def test_the_local_launch_of_the_page_prints_what_it_says():

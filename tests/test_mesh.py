@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType
 from small_models import DECODER_ONLY, ENCODER_DECODER
 
+from flan_jax.data.feed import FeedConfig
 from flan_jax.model import transformer
 from flan_jax.parallel import divisibility, rules
 from flan_jax.parallel.divisibility import Split
@@ -21,6 +22,7 @@ from flan_jax.parallel.mesh import (
     resolve,
     torus_note,
 )
+from flan_jax.train import mesh_fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,3 +199,20 @@ def test_a_size_that_no_mesh_divides_is_told():
     splits = Split("rows", 5, "batch"), Split("tokens", 5, "length")
     text = problems(DECODER_ONLY, (7, 1, 1, 1), *splits)
     assert text.endswith("There are no meshes of 7 devices that work.")
+
+
+def test_a_run_is_checked_before_it_starts():
+    model = dataclasses.replace(DECODER_ONLY, vocab_size=64)
+    feed = FeedConfig(40, 8, batch_size=12, architecture="decoder_only")
+    mesh_fit.check(AbstractMesh((2, 2, 1, 16), AXES), model, feed)
+    with pytest.raises(ValueError) as error:
+        mesh_fit.check(AbstractMesh((8, 1, 8, 1), AXES), model, feed)
+    assert "FeedConfig.batch_size is 12, not a multiple of data x fsdp = 8" in str(error.value)
+    assert "ModelConfig.num_heads is 4, not a multiple of tensor = 8" in str(error.value)
+    with pytest.raises(ValueError, match=r"inputs_length \+ targets_length is 48, .* = 32"):
+        mesh_fit.check(AbstractMesh((1, 1, 1, 32), AXES), model, feed)
+    encoder_decoder = dataclasses.replace(ENCODER_DECODER, vocab_size=64)
+    with pytest.raises(ValueError, match="FeedConfig.targets_length is 8, .*= 16"):
+        mesh_fit.check(
+            AbstractMesh((1, 1, 1, 16), AXES), encoder_decoder, FeedConfig(48, 8, batch_size=12)
+        )

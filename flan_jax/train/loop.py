@@ -22,13 +22,13 @@ from flan_jax.data import feed
 from flan_jax.data.mixture import Mixture, open_mixture
 from flan_jax.model import transformer
 from flan_jax.model.config import ModelConfig
-from flan_jax.parallel import divisibility, rules
-from flan_jax.parallel.divisibility import Split
+from flan_jax.parallel import rules
 from flan_jax.parallel.mesh import MeshConfig, make_mesh, torus_note
 from flan_jax.train import (
     checkpoint,
     fingerprint,
     flops,
+    mesh_fit,
     metrics_log,
     partial_run,
     run_folder,
@@ -167,7 +167,7 @@ def train(
     mixture = _open_mixture(run)
     stream = trainable.feed_mixture(run.trainable, mixture, run.feed)
     axes = trainable.logical_axes(run.trainable, run.model)
-    divisibility.check(mesh, _splits(run))
+    mesh_fit.check(mesh, run.model, run.feed)
     optimizer = make_optimizer(run.optimizer, run.steps, axes)
     abstract = abstract_state(trainable.abstract(run.trainable, run.model), optimizer, axes, mesh)
     console = metrics_log.make_console()
@@ -316,22 +316,6 @@ def _fields(
         fields |= {f"trainable.{name}": value for name, value in settings.items()}
         fields["base"] = base.digest
     return fields
-
-
-def _splits(run: TrainRun) -> list[Split]:
-    """All sizes of the run that are split over the mesh."""
-    model, rows = run.model, run.feed
-    lengths = {"inputs_length": rows.inputs_length, "targets_length": rows.targets_length}
-    if rows.architecture == "decoder_only":
-        lengths = {"tokens (inputs_length + targets_length)": rows.tokens}
-    return [
-        Split("FeedConfig.batch_size", rows.batch_size, "batch"),
-        *(Split(f"FeedConfig.{name}", size, "length") for name, size in lengths.items()),
-        Split("ModelConfig.num_heads", model.num_heads, "heads"),
-        *divisibility.parameter_splits(
-            transformer.logical_axes(model), transformer.abstract(model)
-        ),
-    ]
 
 
 def _open_base(
