@@ -233,6 +233,15 @@ def test_the_launchers_processes_name_the_one_that_is_missing():
         assert "arrived within 4 s; missing: 1." in output
 
 
+def test_a_signal_to_the_launcher_reaches_all_processes():
+    code = "trap 'echo saved; exit 0' TERM; echo started; while true; do sleep 0.05; done"
+    process = launch("hosts.sh", "--local", 3, "bash", "-c", code)
+    for _ in range(3):
+        assert process.stdout.readline() == "started\n"
+    process.terminate()
+    assert ended(process, timeout=60) == "saved\n" * 3
+
+
 def test_a_host_says_what_is_wrong_with_its_command_line():
     for arguments, said in (
         (["--local", "two", "true"], "--local must be a number, got two"),
