@@ -95,6 +95,13 @@ def test_strangers_and_a_process_that_was_restarted_do_no_harm():
     assert heard == [""]
 
 
+def test_a_port_that_is_taken_is_told():
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ArrivalError, match=f"port {port} is taken"):
+            roll_call(Job(f"localhost:{port}", 2, 0), 1.0)
+
+
 @pytest.mark.parametrize("job", [Job("localhost", 2, 0), Job("localhost:80", 2, 2)])
 def test_a_job_that_cannot_be_is_refused(job):
     with pytest.raises(ArrivalError, match="expected a coordinator host:port and a process id"):

@@ -6,6 +6,7 @@ one line of JSON and gets one line back: "" if all have arrived, else what is wr
 """
 
 import dataclasses
+import errno
 import json
 import socket
 import time
@@ -88,10 +89,15 @@ def _count(job: Job, port: int, limit: float) -> None:
 
 
 def _listen(port: int, backlog: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(
-            ("::", port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True
-        )
+    """Listens on all addresses of this host, those of IPv6 too where it has any."""
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("::", port), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True
+            )
+    except OSError as error:  # the kernel knows IPv6, but it is switched off
+        if error.errno == errno.EADDRINUSE:
+            raise ArrivalError(f"port {port} is taken on this host; choose another") from error
     return socket.create_server(("", port), backlog=backlog)
 
 
