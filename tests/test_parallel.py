@@ -52,7 +52,7 @@ def _start(code, *arguments, **environment):
 
 
 def _finish(process):
-    output, _ = process.communicate(timeout=900)
+    output, _ = process.communicate(timeout=1800)
     assert process.returncode == 0, output
     return output
 
@@ -142,5 +142,4 @@ def test_meshes_give_the_same_loss_and_gradients_and_split_the_parameters():
 @pytest.mark.slow
 def test_every_mesh_gives_the_same_loss_and_gradients():
     meshes = [(2, 4, 1, 1), (8, 1, 1, 1), (2, 2, 2, 1), (1, 2, 2, 2), (2, 1, 1, 4), (1, 1, 1, 8)]
-    names = ("encoder_decoder", "decoder_only", "prefix_lm_relative", "sliding")
-    _same_on(dict.fromkeys(names, meshes))
+    _same_on(dict.fromkeys(("encoder_decoder", "decoder_only", "prefix_lm_relative"), meshes))
