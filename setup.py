@@ -70,6 +70,7 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda12]"],
+        "cuda13": ["jax[cuda13]"],
         "beam": ["apache-beam"],
         "gcs": ["gcsfs"],
         "hf": ["datasets", "transformers"],

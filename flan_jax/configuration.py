@@ -180,12 +180,13 @@ def _factory(cls: type) -> Callable[..., Any]:
     """Returns a function that builds `cls`: gin would otherwise hand out a subclass of it.
 
     A field that is itself a configurable dataclass is built from its own bindings, so that
-    `ModelConfig.d_model = 512` needs no `TrainRun.model = @ModelConfig()` beside it.
+    `ModelConfig.d_model = 512` needs no `TrainRun.model = @ModelConfig()` beside it; one that has
+    a short form may be given as text, `TrainRun.mesh = "data=2,fsdp=-1"`.
     """
     hints = typing.get_type_hints(cls)
     fields = [field for field in dataclasses.fields(cls) if field.init]
     nested = {
-        field.name: hints[field.name].__name__
+        field.name: hints[field.name]
         for field in fields
         if getattr(hints[field.name], "__name__", "") in CONFIGURABLES
     }
@@ -193,7 +194,9 @@ def _factory(cls: type) -> Callable[..., Any]:
     def make(**values: Any) -> Any:
         for name, configurable in nested.items():
             if values.get(name) is None:
-                values[name] = gin.get_configurable(configurable)()
+                values[name] = gin.get_configurable(configurable.__name__)()
+            elif isinstance(values[name], str) and hasattr(configurable, "parse"):
+                values[name] = configurable.parse(values[name])
         return cls(**values)
 
     make.__signature__ = inspect.Signature(

@@ -95,7 +95,15 @@ def test_every_field_is_documented(name):
 
 
 def test_the_mesh_is_read_as_a_whole():
-    assert tuple(field.name for field in dataclasses.fields(MeshConfig)) == AXES
+    assert tuple(field.name for field in dataclasses.fields(MeshConfig)) == (*AXES, "slices")
+
+
+def test_a_mesh_is_one_short_line():
+    bindings = ['EvaluateRun.mesh = "data=2,fsdp=-1,slices=2"']
+    bindings += [f"EvaluateRun.{name} = 'x'" for name in ("output_dir", "caches", "checkpoint")]
+    (run,), effective = build(["EvaluateRun"], bindings=bindings)
+    assert run.mesh == MeshConfig(data=2, fsdp=-1, slices=2)
+    assert "mesh = 'data=2,fsdp=-1,slices=2'" in effective
 
 
 @pytest.mark.parametrize("name", sorted({*configuration.CONFIGURABLES} - {"MeshConfig"}))

@@ -8,9 +8,7 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -33,9 +31,6 @@ import dataclasses, hashlib, json, os, signal, sys, threading, time
 from pathlib import Path
 folder, mixture, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 import jax
-if "processes" in settings:
-    from flan_jax.parallel import distributed
-    distributed.initialize(**settings["processes"])
 from training_support import small_run
 from flan_jax.parallel.mesh import MeshConfig
 from flan_jax.train import loop
@@ -292,46 +287,6 @@ def test_resumed_on_other_device_counts(tmp_path, cache):
     assert list(a) == list(b) == list(range(1, 21))
     for step in a:
         assert b[step] == pytest.approx(a[step], abs=1e-5), step
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path, cache):
-    """4 devices in each of two processes against 8 in one; then both stop on one's SIGTERM."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    finish(process(one, cache, devices=8, mesh=[4, 2, 1], log=1), timeout=300)
-
-    def start(folder, **settings):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
-        return [
-            process(
-                folder, cache, devices=4, mesh=[4, 2, 1], log=1,
-                processes={"coordinator": address, "num_processes": 2, "process_id": number},
-                **settings,
-            )
-            for number in range(2)
-        ]  # fmt: skip
-
-    for running in start(two):
-        finish(running, timeout=300)
-    a, b = losses(small_run(one, cache[0])), losses(small_run(two, cache[0]))
-    assert list(a) == list(b) == list(range(1, 21))
-    for step in a:
-        assert b[step] == pytest.approx(a[step], abs=1e-5), step
-
-    stopped = tmp_path / "stopped"
-    both = start(stopped, run={"steps": 100_000})
-    log = stopped / "metrics.jsonl"
-    deadline = time.monotonic() + 200
-    while not (log.exists() and log.read_text().count("\n") > 3):
-        assert all(p.poll() is None for p in both) and time.monotonic() < deadline
-        time.sleep(0.1)
-    both[1].send_signal(signal.SIGTERM)
-    results = [report(finish(running, timeout=200)) for running in both]
-    assert results[0]["step"] == results[1]["step"]
-    assert all(result["interrupted"] for result in results)
-    assert run_folder.committed_steps(Path(stopped))[-1] == results[0]["step"]
 
 
 def test_a_mesh_that_does_not_divide_is_refused(tmp_path, cache):

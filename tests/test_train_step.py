@@ -208,8 +208,9 @@ train(run)
 def test_every_mesh_gives_the_same_loss_at_each_of_20_steps(tmp_path, optimizer):
     mixture = write_mixture(tmp_path / "cache")
     found = {}
-    for name, shape in {"1": [1], "8x1x1": [8, 1, 1], "2x2x2": [2, 2, 2]}.items():
-        folder, devices = tmp_path / name, int(np.prod(shape))
+    for shape in ([1], [8], [2, 4], [2, 2, 2], [2, 1, 1, 4]):
+        name, devices = "x".join(map(str, shape)), int(np.prod(shape))
+        folder = tmp_path / name
         process = start_process(
             MESHES, str(folder), mixture, str(tmp_path / "xla"), str(shape), optimizer,
             devices=devices,
@@ -217,6 +218,6 @@ def test_every_mesh_gives_the_same_loss_at_each_of_20_steps(tmp_path, optimizer)
         finish(process, timeout=300)
         found[name] = losses(small_run(folder, mixture))
     assert len(found["1"]) == 20
-    for name in ("8x1x1", "2x2x2"):
+    for name, losses_there in found.items():
         for step, loss in found["1"].items():
-            assert found[name][step] == pytest.approx(loss, abs=1e-5), (name, step)
+            assert losses_there[step] == pytest.approx(loss, abs=1e-5), (name, step)

@@ -12,7 +12,8 @@ from flan_jax.batch import Batch
 # Logical axis -> mesh axis, axes, or None (not split). Parameters are split over `fsdp` on the
 # model width and over `tensor` on the width that is private to a layer, so that a matrix product
 # needs one collective; activations are split over rows, over length (only where the mesh has a
-# `sequence` axis) and over heads.
+# `sequence` axis) and over heads. Attention gathers keys and values of a row (`key_length`) and
+# leaves queries split, so that a device holds the scores of its own queries alone.
 RULES: dict[str, str | tuple[str, ...] | None] = {
     # parameters
     "layers": None,

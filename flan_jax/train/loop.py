@@ -23,11 +23,12 @@ from flan_jax.data.mixture import Mixture, open_mixture
 from flan_jax.model import transformer
 from flan_jax.model.config import ModelConfig
 from flan_jax.parallel import rules
-from flan_jax.parallel.mesh import MeshConfig, make_mesh
+from flan_jax.parallel.mesh import MeshConfig, make_mesh, torus_note
 from flan_jax.train import (
     checkpoint,
     fingerprint,
     flops,
+    mesh_fit,
     metrics_log,
     partial_run,
     run_folder,
@@ -166,10 +167,13 @@ def train(
     mixture = _open_mixture(run)
     stream = trainable.feed_mixture(run.trainable, mixture, run.feed)
     axes = trainable.logical_axes(run.trainable, run.model)
+    mesh_fit.check(mesh, run.model, run.feed)
     optimizer = make_optimizer(run.optimizer, run.steps, axes)
     abstract = abstract_state(trainable.abstract(run.trainable, run.model), optimizer, axes, mesh)
     console = metrics_log.make_console()
     say = functools.partial(metrics_log.say, console)
+    if note := torus_note(run.mesh):
+        say(note)
 
     with contextlib.ExitStack() as resources:
         resources.enter_context(jax.set_mesh(mesh))
