@@ -53,8 +53,10 @@ def greedy_by_full_forward(config, params, prompts):
 def test_equals_the_argmax_of_the_full_forward_for_any_batch_size(model):
     prompts = make_prompts(24)
     expected = greedy_by_full_forward(*model, prompts)
-    assert generation.generate(*model, prompts, MAX_LENGTH, batch_size=32) == expected
-    assert generation.generate(*model, prompts, MAX_LENGTH, batch_size=5) == expected
+    # Of 64 rows some stay empty, and the last few go on as a smaller batch; of 7 and 1 all are
+    # replaced.
+    for batch_size in (64, 7, 1):
+        assert generation.generate(*model, prompts, MAX_LENGTH, batch_size) == expected
     assert len({tuple(answer) for answer in expected}) > 1
 
 
