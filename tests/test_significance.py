@@ -93,6 +93,25 @@ def test_corpus_metrics_are_swapped_as_corpora():
     assert found.mcnemar_p is None
 
 
+def test_groups_are_swapped_whole():
+    # Three questions of two candidate answers: the first system has all right, the second one of
+    # each. Exact match by question is 1 and 0, and 2 of 2^3 swaps are as extreme.
+    codes = np.repeat([5.0, 6.0, 7.0], 2)
+    stats = [np.stack([codes, right], axis=-1)[:, None] for right in (np.ones(6), np.arange(6) % 2)]
+    tasks = [
+        task_of(
+            np.ones((6, 1)),
+            metrics=("multirc_exact_match",),
+            statistics={"multirc_exact_match": values},
+        )
+        for values in stats
+    ]
+    drawn = significance.draw(significance.align(*tasks), 4000)
+    found = significance.joint_test([drawn], [1.0])
+    assert (found.p, found.exact, found.difference.value) == (2 / 8, True, 1.0)
+    assert {*np.round(drawn.null, 6)} == {-1.0, -0.333333, 0.333333, 1.0}
+
+
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (0, 5), (3, 3), (12, 4), (300, 340), (1, 90)])
 def test_mcnemar_is_the_binomial_test(wins, losses):
     total = wins + losses

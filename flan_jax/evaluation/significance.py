@@ -24,12 +24,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from flan_jax.evaluation import metrics
 from flan_jax.evaluation.results import (
     RESAMPLES,
     Score,
     TaskScores,
     chunk_sizes,
     mean_over_templates,
+    resampling_units,
     task_score,
     weighted_scores,
 )
@@ -57,10 +59,11 @@ class Pair:
 
     @property
     def differing(self) -> Bool[np.ndarray, " N"]:
-        """The examples to which the systems' answers differ in worth."""
+        """The examples to which, or to another of whose group, answers differ in worth."""
         ours, theirs = (task.statistics[self.metric] for task in (self.first, self.second))
-        same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-        return ~same.all(axis=(1, 2))
+        same = ((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=(1, 2))
+        units = resampling_units(self.first)
+        return np.bincount(units, ~same)[units] > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,18 +157,21 @@ def draw(
     """
     scores = [task_score(task, resamples, seed) for task in (pair.first, pair.second)]
     generator = np.random.default_rng([seed, zlib.crc32(pair.first.task.encode()), pair.n])
-    differing = pair.differing
+    differing, units = pair.differing, resampling_units(pair.first)
     parts = []
     for size in chunk_sizes(permutations, 2 * pair.n):
-        swaps = generator.integers(0, 2, (size, pair.n), dtype=np.int8).astype(bool)
-        parts.append(_swapped(pair, swaps & differing))
+        swaps = generator.integers(0, 2, (size, units.max() + 1), dtype=np.int8).astype(bool)
+        parts.append(_swapped(pair, swaps[:, units] & differing))
     return Drawn(pair, scores[0] - scores[1], np.concatenate(parts))
 
 
 def _swapped(pair: Pair, swaps: Bool[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
     """The difference after the systems' answers to some examples are swapped."""
     # One task of 2N examples, of which the first system gets one half and the second the other.
-    both = (pair.first.statistics[pair.metric], pair.second.statistics[pair.metric])
+    both = [task.statistics[pair.metric] for task in (pair.first, pair.second)]
+    if metrics.lookup(pair.metric, pair.first.name).grouped:
+        codes = -1.0 - both[1][..., :1]  # else a group would hold both systems' answers
+        both[1] = np.concatenate([codes, both[1][..., 1:]], axis=-1)
     joined = dataclasses.replace(pair.first, statistics={pair.metric: np.concatenate(both)})
     theirs = swaps.astype(np.float64)
     ours = 1.0 - theirs
@@ -213,10 +219,7 @@ def _all_swaps(
 ) -> Float[np.ndarray, " R"] | None:
     """The difference under every way to swap answers; None where there are too many ways."""
     # Forms of one task share their source examples, which are swapped in all of them at once.
-    keys = [
-        [(pair.first.task, pair.first.examples[i]) for i in np.flatnonzero(pair.differing)]
-        for pair in pairs
-    ]
+    keys = [_swap_keys(pair) for pair in pairs]
     units = sorted({key for of_pair in keys for key in of_pair})
     if 2 ** len(units) > permutations:
         return None
@@ -227,6 +230,16 @@ def _all_swaps(
         swaps[:, pair.differing] = bits[:, [units.index(key) for key in own]]
         total += weight * _swapped(pair, swaps)
     return total
+
+
+def _swap_keys(pair: Pair) -> list[tuple[str, int]]:
+    """For each example that differs what it is swapped together with: the first of its group."""
+    units = resampling_units(pair.first)
+    _, firsts = np.unique(units, return_index=True)
+    return [
+        (pair.first.task, pair.first.examples[firsts[units[i]]])
+        for i in np.flatnonzero(pair.differing)
+    ]
 
 
 def permutation_p(observed: float, null: Float[np.ndarray, " R"], exact: bool) -> float:
