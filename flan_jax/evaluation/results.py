@@ -206,7 +206,7 @@ def task_score(task: TaskScores, resamples: int = RESAMPLES, seed: int = 0) -> S
       resamples: R, the number of bootstrap draws.
       seed: of the draws; equal seeds draw the same examples for every system.
     """
-    metric, units = task.metrics[0], _resampling_units(task)
+    metric, units = task.metrics[0], resampling_units(task)
     count = int(units.max()) + 1
     generator = np.random.default_rng([seed, zlib.crc32(task.task.encode()), count])
     draws = []
@@ -245,7 +245,8 @@ def weighted_scores(
     return np.stack(columns, axis=1)
 
 
-def _resampling_units(task: TaskScores) -> Int[np.ndarray, " N"]:
+def resampling_units(task: TaskScores) -> Int[np.ndarray, " N"]:
+    """What is drawn together, such as the candidates of a question: a number from 0 an example."""
     chosen = [metrics.lookup(name, task.name) for name in task.metrics]
     return metrics.resampling_units(chosen, task.statistics)
 
