@@ -1,13 +1,16 @@
 """Averages over several clusters, as MMLU is reported."""
 
 import dataclasses
+import io
 
 import pytest
 import scored
+from rich.console import Console
 
 from flan_jax.evaluation import averages, results
 from flan_jax.evaluation.comparison import Report, find
-from flan_jax.evaluation.report import to_json
+from flan_jax.evaluation.report import print_table, to_json
+from flan_jax.evaluation.report_scores import table
 from flan_jax.evaluation.results import Results
 from tasks.benchmarks import mmlu
 
@@ -26,6 +29,12 @@ def _results(system="tuned"):
     )
     clusters = dict.fromkeys(averages.BENCHMARKS["mmlu"], "test")
     return Results(system, (short, *tasks[1:]), clusters)
+
+
+def _printed(shown, summaries):
+    console = Console(record=True, width=160, file=io.StringIO())
+    print_table(shown, summaries, console)
+    return console.export_text()
 
 
 def test_every_subject_or_every_question_weighs_the_same():
@@ -51,6 +60,8 @@ def test_the_report_has_them_where_all_groups_were_scored():
     assert found["mmlu"]["tuned"]["over_tasks"]["score"] == pytest.approx(
         averages.over_tasks(summary, averages.BENCHMARKS["mmlu"]).value, abs=1e-6
     )
+    for text in (table({"tuned": summary}, ""), _printed(shown, {"tuned": summary})):
+        assert "mmlu, mean of 10 tasks" in text and "mmlu, pooled" in text
     part = dataclasses.replace(_results(), tasks=_results().tasks[:3])
     assert averages.of_benchmarks({"tuned": results.summarise(part, resamples=5)}) == {}
 

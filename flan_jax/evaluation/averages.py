@@ -47,6 +47,27 @@ def _tasks(summary: Summary, clusters: Sequence[str]) -> list[TaskSummary]:
     return [task for name in clusters for task in summary.clusters[name].tasks]
 
 
+def scored(summaries: Mapping[str, Summary]) -> dict[str, tuple[str, ...]]:
+    """The benchmarks all of whose clusters every system was scored on, with these clusters."""
+    return {
+        name: clusters
+        for name, clusters in BENCHMARKS.items()
+        if all(set(clusters) <= set(summary.clusters) for summary in summaries.values())
+    }
+
+
+def rows(summaries: Mapping[str, Summary]) -> list[tuple[str, list[Score]]]:
+    """For tables: what an average is called, and the score of each system."""
+    found = []
+    for name, clusters in scored(summaries).items():
+        first = next(iter(summaries.values()))
+        count = len(_tasks(first, clusters))
+        for title, average in ((f"mean of {count} tasks", over_tasks), ("pooled", over_examples)):
+            values = [average(summary, clusters) for summary in summaries.values()]
+            found.append((f"{name}, {title}", values))
+    return found
+
+
 def of_benchmarks(summaries: Mapping[str, Summary]) -> dict[str, dict]:
     """The averages of each benchmark all of whose clusters every system was scored on.
 
@@ -57,15 +78,13 @@ def of_benchmarks(summaries: Mapping[str, Summary]) -> dict[str, dict]:
       For `report.json`: by benchmark its `tasks` (their number) and, by system, `over_tasks` and
       `over_examples` with their 95% intervals.
     """
-    averages = {}
-    for name, clusters in BENCHMARKS.items():
-        if not all(set(clusters) <= set(summary.clusters) for summary in summaries.values()):
-            continue
-        averages[name] = {
+    return {
+        name: {
             "tasks": len(_tasks(next(iter(summaries.values())), clusters)),
             **{key: _to_json(summary, clusters) for key, summary in summaries.items()},
         }
-    return averages
+        for name, clusters in scored(summaries).items()
+    }
 
 
 def _to_json(summary: Summary, clusters: Sequence[str]) -> dict:

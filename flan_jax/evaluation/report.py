@@ -251,6 +251,8 @@ def print_table(report: Report, summaries: Mapping[str, Summary], console: Conso
         majority = percent(np.mean([cluster.majority for cluster in members]))
         total = f"{sum(cluster.n for cluster in members):,}"
         table.add_row("  [bold]mean[/]", *map(_cell, scores), chance, majority, total)
+    for title, scores in averages.rows(summaries):
+        table.add_row(f"  [bold]{title}[/]", *map(_cell, scores))
     console.print(table)
     for sentence in verdict(report, summaries):
         console.print(sentence, highlight=False, markup=False)

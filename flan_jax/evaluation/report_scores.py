@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from flan_jax.evaluation import chance_adjusted
+from flan_jax.evaluation import averages, chance_adjusted
 from flan_jax.evaluation import report_html as html
 from flan_jax.evaluation import report_plots as plots
 from flan_jax.evaluation.comparison import ROLE_TITLES, label, percent
@@ -84,6 +84,8 @@ def table(summaries: Mapping[str, Summary], upper_bound: str) -> str:
             f"{sum(c.n for c in members):,}",
         ]
         rows.append(html.row("mean", cells, "mean"))
+    for title, scores in averages.rows(summaries):
+        rows.append(html.row(title, [*map(html.score_cell, scores), "", "", ""], "mean"))
     return f"<h2>Table</h2>{html.table(heads, rows)}"
 
 
