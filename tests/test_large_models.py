@@ -81,7 +81,7 @@ with jax.set_mesh(mesh):
 found["largest"] = max(leaf.nbytes for leaf in jax.tree.leaves(state.params))
 first = np.asarray(state.params["encoder"]["layers"]["self_attention"]["query"][0, :4])
 del state
-mesh, abstract = on(MeshConfig(data=2, fsdp=2, tensor=2))
+mesh, abstract = on(MeshConfig(data=1, fsdp=2, tensor=4))
 with jax.set_mesh(mesh):
     checkpoints = Checkpoints(folder, CheckpointConfig(), say)
     state, _ = measured("restore", lambda: checkpoints.restore(abstract))
@@ -91,9 +91,8 @@ with jax.set_mesh(mesh):
     again = np.asarray(state.params["encoder"]["layers"]["self_attention"]["query"][0, :4])
     assert (first == again).all()
     written = families.config_json(config)
-    export = lambda: hugging_face.write_folder(
-        root / "served", config, state.params, written, shard_bytes=5 * 10**8)
-    measured("export", export)
+    params = state.params
+    measured("export", lambda: hugging_face.write_folder(root / "served", config, params, written))
 folder.close()
 print(json.dumps(found))
 """

@@ -23,7 +23,7 @@ from flan_jax import storage
 from flan_jax.batch import EOS_ID, PAD_ID
 from flan_jax.data import vocabularies
 from flan_jax.data.tokenizer_json import TokenizerVocabulary
-from flan_jax.interop import families, imported, model_card, text_part, weights
+from flan_jax.interop import families, imported, model_card, tensor_names, text_part, weights
 from flan_jax.interop.imported import ConversionError, Origin
 from flan_jax.interop.safetensors_folder import TensorFolder, TensorWriter
 from flan_jax.model.config import ModelConfig
@@ -187,8 +187,9 @@ def write_folder(
         aside.mkdir(parents=True)
     try:
         with storage.disk_full_explained(target):
-            writer = TensorWriter(aside, shard_bytes)
-            numbers = weights.DTYPES[dtype] if dtype else None
+            numbers = weights.DTYPES[dtype] if dtype else jax.tree.leaves(params)[0].dtype
+            if writes:
+                writer = TensorWriter(aside, tensor_names.names(config), numbers, shard_bytes)
             for name, tensor in weights.tensors(config, params, numbers):
                 if writes:
                     writer.add(name, tensor)

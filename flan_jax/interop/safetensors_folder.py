@@ -7,6 +7,7 @@ what tensor is in what file. The files are mapped into memory; only what is aske
 import json
 import math
 import re
+import struct
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import ml_dtypes  # noqa: F401 (numpy has bfloat16 from it, which safetensors returns)
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_NAMES = {"float32": "F32", "bfloat16": "BF16"}
 
 
 class TensorFolderError(ValueError):
@@ -155,53 +156,90 @@ class TensorFolder:
 
 
 class TensorWriter:
-    """Writes a folder that `TensorFolder` and transformers read, a file of bounded size at a time.
+    """Writes a folder that `TensorFolder` and transformers read, a tensor at a time.
 
-    Files are named when it is known how many there are, so the folder is complete after `close`.
+    The library writes files whose tensors are all in memory. Here places are known beforehand, so
+    that each tensor goes to its own and none is held; the format is that of the library's
+    specification (github.com/huggingface/safetensors): the header's length, the header as JSON, and
+    the tensors one behind the other.
     """
 
-    def __init__(self, path: str | Path, shard_bytes: int):
-        """Args: `path`: folder that exists; `shard_bytes`: most bytes of tensors in a file."""
-        self._path = Path(path)
-        self._shard_bytes = shard_bytes
-        self._held: dict[str, np.ndarray] = {}
-        self._shards: list[list[str]] = []
-        self._total = 0
+    def __init__(
+        self, path: str | Path, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype, size: int
+    ):
+        """Lays out the files and writes their headers, and the index if there are several.
+
+        Args:
+          path: folder that exists.
+          shapes: shape of every tensor.
+          dtype: float32 or bfloat16, of all.
+          size: most bytes of tensors in a file, unless one alone has more.
+        """
+        self._dtype = np.dtype(dtype)
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._shapes = dict(shapes)
+        shards = self._deal(size)
+        total = sum(map(self._bytes, shapes))
+        weight_map = {}
+        for number, names in enumerate(shards, 1):
+            several = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+            file = SINGLE if len(shards) == 1 else several
+            self._write_header(Path(path) / file, names)
+            weight_map |= dict.fromkeys(names, file)
+        if len(shards) > 1:
+            index = {
+                "metadata": {"total_size": total},
+                "weight_map": dict(sorted(weight_map.items())),
+            }
+            (Path(path) / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
     def add(self, name: str, tensor: np.ndarray) -> None:
-        """Adds a tensor; it is held in memory until its file is full."""
-        held = sum(one.nbytes for one in self._held.values())
-        if self._held and held + tensor.nbytes > self._shard_bytes:
-            self._flush()
-        self._held[name] = np.ascontiguousarray(tensor)
-        self._total += tensor.nbytes
+        """Writes a tensor to its place.
+
+        Args:
+          name: one of the names, each once, in any order.
+          tensor: of its shape; turned into the type of all.
+        """
+        assert tensor.shape == self._shapes[name], (name, tensor.shape)
+        file, start = self._places.pop(name)
+        with file.open("r+b") as opened:
+            opened.seek(start)
+            opened.write(np.ascontiguousarray(tensor, self._dtype).reshape(-1).view(np.uint8))
 
     def close(self) -> None:
-        """Writes what is left, gives the files their names, and writes the index."""
-        self._flush()
-        count = len(self._shards)
-        if count == 1:
-            self._shard_path(0).rename(self._path / SINGLE)
-            return
-        weight_map = {}
-        for number, names in enumerate(self._shards):
-            file = f"model-{number + 1:05d}-of-{count:05d}.safetensors"
-            self._shard_path(number).rename(self._path / file)
-            weight_map |= dict.fromkeys(names, file)
-        index = {
-            "metadata": {"total_size": self._total},
-            "weight_map": dict(sorted(weight_map.items())),
-        }
-        (self._path / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        """Checks that every tensor was written."""
+        assert not self._places, sorted(self._places)
 
-    def _flush(self) -> None:
+    def _bytes(self, name: str) -> int:
+        return math.prod(self._shapes[name]) * self._dtype.itemsize
+
+    def _deal(self, size: int) -> list[list[str]]:
+        shards, free = [], 0
+        for name in self._shapes:
+            if self._bytes(name) > free or not shards:
+                shards.append([])
+                free = size
+            shards[-1].append(name)
+            free -= self._bytes(name)
+        return shards
+
+    def _write_header(self, file: Path, names: list[str]) -> None:
         # transformers refuses files whose metadata does not name a framework.
-        save_file(self._held, self._shard_path(len(self._shards)), metadata={"format": "pt"})
-        self._shards.append(list(self._held))
-        self._held = {}
-
-    def _shard_path(self, number: int) -> Path:
-        return self._path / f"part-{number}.safetensors"
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        kind, at, offsets = _NAMES[self._dtype.name], 0, {}
+        for name in names:
+            offsets[name], end = at, at + self._bytes(name)
+            header[name] = {
+                "dtype": kind, "shape": list(self._shapes[name]), "data_offsets": [at, end]
+            }  # fmt: skip
+            at = end
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)  # tensors begin at multiples of eight bytes
+        with file.open("wb") as opened:
+            opened.write(struct.pack("<Q", len(text)) + text)
+            opened.truncate(8 + len(text) + at)
+        for name, offset in offsets.items():
+            self._places[name] = file, 8 + len(text) + offset
 
 
 def _open(file: Path) -> Any:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax.experimental import multihost_utils
@@ -139,7 +140,7 @@ class _Slices:
 def tensors(
     config: ModelConfig, params: Params, dtype: np.dtype | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the tensors of a Hugging Face checkpoint; one parameter at a time is held on the host.
+    """Yields the tensors of a Hugging Face checkpoint; one at a time is held on the host.
 
     All processes must go through it together where the parameters lie on several hosts.
 
@@ -154,9 +155,8 @@ def tensors(
     rows = tensor_names.rows(config)
     for path, leaf in tensor_names.flatten(params).items():
         row = rows[path]
-        leaf = on_host(leaf)
         for layer in range(leaf.shape[0] if row.stacked else 1):
-            tensor = leaf[layer] if row.stacked else leaf
+            tensor = on_host(leaf[layer] if row.stacked else leaf)
             tensor = tensor.T if row.stored == TRANSPOSED else tensor
             yield row.name.format(layer), tensor.astype(dtype or tensor.dtype, copy=False)
 
@@ -169,5 +169,6 @@ def parameter_count(config: ModelConfig) -> int:
 def on_host(array: jax.Array) -> np.ndarray:
     """Returns the whole of an array; all processes must call it together."""
     if array.is_fully_addressable:
-        return np.asarray(array)
+        # Of a copy, since an array keeps what numpy was given of it for as long as it lives.
+        return np.asarray(jnp.copy(array))
     return multihost_utils.process_allgather(array, tiled=True)
