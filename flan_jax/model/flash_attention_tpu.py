@@ -1,0 +1,399 @@
+"""Flash attention on TPUs, forward and backward, with a relative position bias (Pallas, Mosaic).
+
+Online softmax over tiles (Dao et al. 2022, "FlashAttention", algorithms 1 and 4). Tiles are kept
+with keys down (sublanes) and queries across (lanes), so that all that belongs to a query, such as
+its largest logit, is a row and needs no transposition.
+
+The bias of a pair is a function of key minus query position alone, and the same for all rows of
+the batch: so a tile's bias depends on its head and its offset, and from `max_distance` on it is
+one number. Of each head at most a handful of tiles differ (`Tiling.near`). They are expanded from
+their diagonals once a head, stay in VMEM while all rows and tiles of the head pass, and so does
+the sum of their gradients, which is folded back to diagonals at the end. Hence heads are the
+outermost axis of the grids.
+
+Axes: B rows, T queries, S keys, N query heads, K key and value heads, H head width, R offsets of
+tiles with a bias of their own, b queries or keys of a block.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jaxtyping import Array, Float, Int
+
+from flan_jax.model.flash_attention_tiles import (
+    HIDDEN,
+    NOTHING,
+    Marks,
+    Summary,
+    Tiling,
+    accumulation_dtype,
+    capped_logits,
+    multiply,
+    summarise,
+)
+
+# Rows of diagonals that are made outside: a register has 8 sublanes.
+_SUBLANES, _LANES = 8, 128
+# What a kernel may take of a core's VMEM: v5e and v6e have 128 MiB, v5p 64 MiB a core.
+_VMEM_LIMIT = 60 * 2**20
+
+
+def bias_distances(tiling: Tiling) -> Int[np.ndarray, "R 8 period"]:
+    """Returns key minus query position of the entries of the bias that `forward` takes.
+
+    Entry x of row j belongs to query x - j of the tile's queries, modulo 2 b, and key 0: it is
+    row j of a tile that is cut at b queries. Row j + k is row j turned by k places.
+    """
+    period = 2 * tiling.block
+    low, high = tiling.near
+    ahead = np.arange(period) - np.arange(_SUBLANES)[:, None]
+    ahead = (ahead + tiling.block) % period - tiling.block
+    return np.arange(low, high + 1)[:, None, None] * tiling.block - ahead
+
+
+def _expand(rows: Float[Array, "8 period"]) -> Float[Array, "b b"]:
+    """Returns the tile of the diagonals."""
+    period = rows.shape[1]
+    while rows.shape[0] < period // 2:
+        rows = jnp.concatenate([rows, pltpu.roll(rows, rows.shape[0], 1)])
+    return rows[:, : period // 2]
+
+
+def _fold(tile: Float[Array, "b b"]) -> Float[Array, "8 period"]:
+    """Returns the sums over the tile of what `_expand` reads: its transpose."""
+    rows = jnp.concatenate([tile, jnp.zeros_like(tile)], axis=1)
+    period = rows.shape[1]
+    while (half := rows.shape[0] // 2) >= _SUBLANES:
+        rows = rows[:half] + pltpu.roll(rows[half:], period - half, 1)
+    return rows
+
+
+def _near_index(tiling: Tiling, query_block, key_block):
+    low, high = tiling.near
+    return jnp.clip(key_block - query_block, low, high) - low
+
+
+def _hidden(tiling: Tiling, query_block, queries_ref, keys_ref) -> Array:
+    """Returns which pairs of the tile may not see each other, [b keys, b queries]."""
+    block = tiling.block
+    keys = [jnp.broadcast_to(keys_ref[0, i : i + 1], (_LANES, block)).T[:, :1] for i in (0, 1)]
+    index = query_block * block + jax.lax.broadcasted_iota(jnp.int32, (1, block), 1)
+    return (keys[0] != queries_ref[0]) | (keys[1] > index)
+
+
+def _logits(tiling: Tiling, q, k, bias_ref, blocks) -> tuple[Array, Array | float]:
+    """Returns a tile's logits and their derivative by the products of queries and keys."""
+    logits, derivative = capped_logits(tiling, multiply(k, q, (1, 1)))
+    if bias_ref:
+        logits = logits + bias_ref[0][_near_index(tiling, *blocks)]
+    return logits, derivative
+
+
+def _for_tiles(inside, summary: Summary, row_query, row_key, first_query, compute) -> None:
+    """Runs `compute(masked)` unless the tile is empty, without the mask where all pairs see."""
+    one_segment = summary.query_segment[row_query] == summary.key_segment[row_key]
+    whole = one_segment & (summary.last_first[row_key] <= first_query)
+    pl.when(inside & whole)(lambda: compute(False))
+    pl.when(inside & jnp.logical_not(whole))(lambda: compute(True))
+
+
+def _forward_kernel(tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, rows_ref, *written):
+    out_ref, lse_ref, bias_ref, mixed_ref, largest_ref, total_ref = written
+    row, query_block, key_block = (pl.program_id(axis) for axis in (1, 2, 3))
+    row_query = row * tiling.query_blocks + query_block
+    row_key = row * tiling.key_blocks + key_block
+
+    if rows_ref:
+
+        @pl.when((row == 0) & (query_block == 0) & (key_block == 0))
+        def _():
+            for offset in range(rows_ref[0].shape[1]):
+                bias_ref[0][offset] = _expand(rows_ref[0][0, offset])
+
+    @pl.when(key_block == 0)
+    def _():
+        mixed_ref[...] = jnp.zeros_like(mixed_ref)
+        largest_ref[...] = jnp.full_like(largest_ref, NOTHING)
+        total_ref[...] = jnp.zeros_like(total_ref)
+
+    def compute(masked):
+        v = v_ref[0, 0]
+        blocks = query_block, key_block
+        logits, _ = _logits(tiling, q_ref[0, 0], k_ref[0, 0], bias_ref, blocks)
+        if masked:
+            logits = jnp.where(_hidden(tiling, query_block, *marks), HIDDEN, logits)
+        before = largest_ref[...]
+        largest = jnp.maximum(before, jnp.max(logits, axis=0, keepdims=True))
+        weights = jnp.exp(logits - largest)
+        rescale = jnp.exp(before - largest)
+        largest_ref[...] = largest
+        total_ref[...] = total_ref[...] * rescale + jnp.sum(weights, axis=0, keepdims=True)
+        mixed = multiply(v, weights.astype(v.dtype), (0, 0))
+        mixed_ref[...] = mixed_ref[...] * rescale + mixed
+
+    inside = summary.key_start[row_query] <= key_block
+    inside &= key_block <= summary.key_end[row_query]
+    first_query = query_block * tiling.block
+    _for_tiles(inside, summary, row_query, row_key, first_query, compute)
+
+    @pl.when(key_block == tiling.key_blocks - 1)
+    def _():
+        total = total_ref[...]
+        # Queries without keys have mixed nothing.
+        total = jnp.where(total == 0, 1, total)
+        out_ref[0, 0] = (mixed_ref[...] / total).T.astype(out_ref.dtype)
+        lse_ref[0, 0] = largest_ref[...] + jnp.log(total)
+
+
+def _backward_kernel(
+    tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, rows_ref, given, *written
+):
+    out_gradient_ref, lse_ref, delta_ref = given
+    dq_ref, dk_ref, dv_ref, drows_ref, *scratch = written
+    bias_ref, dbias_ref, dq_sum, dk_sum, dv_sum = scratch
+    row, key_block, query_block = (pl.program_id(axis) for axis in (1, 2, 3))
+    row_query = row * tiling.query_blocks + query_block
+    row_key = row * tiling.key_blocks + key_block
+    last_query = query_block == tiling.query_blocks - 1
+    last_tile = last_query & (key_block == tiling.key_blocks - 1)
+
+    if rows_ref:
+
+        @pl.when((row == 0) & (query_block == 0) & (key_block == 0))
+        def _():
+            dbias_ref[0][...] = jnp.zeros_like(dbias_ref[0])
+            for offset in range(rows_ref[0].shape[1]):
+                bias_ref[0][offset] = _expand(rows_ref[0][0, offset])
+
+    @pl.when((query_block == 0) & (key_block == 0))
+    def _():
+        dq_sum[...] = jnp.zeros_like(dq_sum)
+
+    @pl.when(query_block == 0)
+    def _():
+        dk_sum[...] = jnp.zeros_like(dk_sum)
+        dv_sum[...] = jnp.zeros_like(dv_sum)
+
+    def compute(masked):
+        q, k, v, gradient = (ref[0, 0] for ref in (q_ref, k_ref, v_ref, out_gradient_ref))
+        blocks = query_block, key_block
+        logits, derivative = _logits(tiling, q, k, bias_ref, blocks)
+        if masked:
+            logits = jnp.where(_hidden(tiling, query_block, *marks), HIDDEN, logits)
+        weights = jnp.exp(logits - lse_ref[0, 0])
+        dv_sum[...] += multiply(weights.astype(v.dtype), gradient, (1, 0))
+        dlogits = weights * (multiply(v, gradient, (1, 1)) - delta_ref[0, 0])
+        if rows_ref:
+            dbias_ref[0][_near_index(tiling, *blocks)] += dlogits
+        dproducts = (dlogits * derivative).astype(k.dtype)
+        dk_sum[...] += multiply(dproducts, q, (1, 0))
+        dq_sum[query_block] += multiply(k, dproducts, (0, 0))
+
+    inside = summary.query_start[row_key] <= query_block
+    inside &= query_block <= summary.query_end[row_key]
+    first_query = query_block * tiling.block
+    _for_tiles(inside, summary, row_query, row_key, first_query, compute)
+
+    @pl.when(last_query)
+    def _():
+        dk_ref[0, 0] = dk_sum[...].astype(dk_ref.dtype)
+        dv_ref[0, 0] = dv_sum[...].astype(dv_ref.dtype)
+
+    @pl.when(last_tile)
+    def _():
+        for index in range(tiling.query_blocks):
+            here = slice(index * tiling.block, (index + 1) * tiling.block)
+            dq_ref[0, 0, here] = dq_sum[index].T.astype(dq_ref.dtype)
+
+    if rows_ref:
+
+        @pl.when(last_tile & (row == pl.num_programs(1) - 1))
+        def _():
+            for offset in range(rows_ref[0].shape[1]):
+                drows_ref[0][0, offset] = _fold(dbias_ref[0][offset])
+
+
+def _specs(tiling: Tiling, q: Array, k: Array, rows: tuple, order):
+    """Returns the blocks of the inputs of both kernels, and that of a number a query.
+
+    Args:
+      tiling: block sizes.
+      q: queries.
+      k: keys.
+      rows: the bias, or an empty tuple.
+      order: function from the grid's last two indices, the row and the summary to the block of
+        queries and the block of keys that are to be in VMEM.
+    """
+    width, groups, block = q.shape[3], q.shape[1] // k.shape[1], tiling.block
+
+    def blocks(n, b, x, y, *summary):
+        return order(x, y, b, Summary(*summary))
+
+    queries = pl.BlockSpec((1, 1, block, width), lambda n, b, *xy: (b, n, blocks(n, b, *xy)[0], 0))
+    keys = pl.BlockSpec(
+        (1, 1, block, width), lambda n, b, *xy: (b, n // groups, blocks(n, b, *xy)[1], 0)
+    )
+    marks = Marks(
+        pl.BlockSpec((1, 1, block), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[0])),
+        pl.BlockSpec((1, 2, block), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[1])),
+    )
+    numbers = pl.BlockSpec((1, 1, 1, block), lambda n, b, *xy: (b, n, 0, blocks(n, b, *xy)[0]))
+    return (queries, keys, keys, marks, _head_specs(rows)), numbers
+
+
+def _head_specs(rows: tuple) -> tuple:
+    """Returns the blocks of what there is once a head."""
+    return tuple(
+        pl.BlockSpec((1, *one.shape[1:]), lambda n, b, x, y, *summary: (n, 0, 0, 0))
+        for one in rows
+    )
+
+
+def _call(tiling: Tiling, name, kernel, grid, in_specs, out_specs, out_shape, scratch, biased):
+    # Rows of the batch follow each other on one core where they add to the same bias.
+    row_semantics = "arbitrary" if biased else "parallel"
+    facts = len(Summary._fields)
+
+    def run(*refs):
+        kernel(tiling, Summary(*refs[:facts]), *refs[facts:])
+
+    return pl.pallas_call(
+        run,
+        grid_spec=pltpu.PrefetchScalarGridSpec(
+            num_scalar_prefetch=facts,
+            grid=grid,
+            in_specs=in_specs,
+            out_specs=out_specs,
+            scratch_shapes=scratch,
+        ),
+        out_shape=out_shape,
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=("parallel", row_semantics, "arbitrary", "arbitrary"),
+            vmem_limit_bytes=_VMEM_LIMIT,
+        ),
+        interpret=tiling.interpret,
+        name=name,
+    )
+
+
+def forward(
+    tiling: Tiling,
+    q: Float[Array, "B N T H"],
+    k: Float[Array, "B K S H"],
+    v: Float[Array, "B K S H"],
+    rows: tuple[Float[Array, "N R 8 period"], ...],
+    marks: Marks,
+) -> tuple[Float[Array, "B N T H"], Float[Array, "B N 1 T"]]:
+    """Returns the mixed values, and the logarithm of the sum of exponentials of each query.
+
+    Args:
+      tiling: block sizes and the like.
+      q: queries.
+      k: keys.
+      v: values.
+      rows: the table at the buckets of `bias_distances`, or nothing.
+      marks: who may see whom.
+    """
+    batch, heads, _, width = q.shape
+    block, dtype = tiling.block, accumulation_dtype(q)
+
+    def order(query_block, key_block, row, summary):
+        # A tile that is left out keeps the block that is there: nothing is fetched for it.
+        at = row * tiling.query_blocks + query_block
+        start, end = summary.key_start[at], summary.key_end[at]
+        return query_block, jnp.clip(key_block, start, jnp.maximum(start, end))
+
+    in_specs, numbers = _specs(tiling, q, k, rows, order)
+    tiles = tuple(pltpu.VMEM((one.shape[1], block, block), one.dtype) for one in rows)
+    return _call(
+        tiling,
+        "flash_attention_forward",
+        _forward_kernel,
+        (heads, batch, tiling.query_blocks, tiling.key_blocks),
+        list(in_specs),
+        (in_specs[0], numbers),
+        (
+            jax.ShapeDtypeStruct(q.shape, q.dtype),
+            jax.ShapeDtypeStruct((batch, heads, 1, q.shape[2]), dtype),
+        ),
+        (
+            tiles,
+            pltpu.VMEM((width, block), dtype),
+            pltpu.VMEM((1, block), dtype),
+            pltpu.VMEM((1, block), dtype),
+        ),
+        bool(rows),
+    )(*summarise(tiling, marks), q, k, v, marks, rows)
+
+
+def backward(
+    tiling: Tiling,
+    q: Float[Array, "B N T H"],
+    k: Float[Array, "B K S H"],
+    v: Float[Array, "B K S H"],
+    rows: tuple[Float[Array, "N R 8 period"], ...],
+    marks: Marks,
+    gradient: Float[Array, "B N T H"],
+    lse: Float[Array, "B N 1 T"],
+    delta: Float[Array, "B N 1 T"],
+) -> tuple[Array, Array, Array, tuple[Array, ...]]:
+    """Returns the gradients by queries, keys, values and rows, each in one pass over the tiles.
+
+    Args:
+      tiling: block sizes and the like.
+      q: queries.
+      k: keys.
+      v: values.
+      rows: as in `forward`.
+      marks: as in `forward`.
+      gradient: by the mixed values.
+      lse: of `forward`.
+      delta: inner product of the mixed values and their gradient.
+    """
+    batch, heads, length, width = q.shape
+    block, dtype = tiling.block, accumulation_dtype(q)
+
+    def order(key_block, query_block, row, summary):
+        at = row * tiling.key_blocks + key_block
+        start, end = summary.query_start[at], summary.query_end[at]
+        return jnp.clip(query_block, start, jnp.maximum(start, end)), key_block
+
+    in_specs, numbers = _specs(tiling, q, k, rows, order)
+    # Heads that share keys are summed outside: each writes its own share of their gradient.
+    own_keys = pl.BlockSpec((1, 1, block, width), lambda n, b, x, y, *summary: (b, n, x, 0))
+    whole = pl.BlockSpec((1, 1, length, width), lambda n, b, x, y, *summary: (b, n, 0, 0))
+    shared = heads != k.shape[1]
+    keys_shape = jax.ShapeDtypeStruct(
+        (batch, heads, *k.shape[2:]), dtype if shared else k.dtype
+    )
+    tiles = tuple(pltpu.VMEM((one.shape[1], block, block), one.dtype) for one in rows)
+    dq, dk, dv, drows = _call(
+        tiling,
+        "flash_attention_backward",
+        _backward_kernel,
+        (heads, batch, tiling.key_blocks, tiling.query_blocks),
+        [*in_specs, (in_specs[0], numbers, numbers)],
+        (whole, own_keys, own_keys, _head_specs(rows)),
+        (
+            jax.ShapeDtypeStruct(q.shape, q.dtype),
+            keys_shape,
+            keys_shape,
+            tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in rows),
+        ),
+        (
+            tiles,
+            tiles,
+            pltpu.VMEM((tiling.query_blocks, width, block), dtype),
+            pltpu.VMEM((block, width), dtype),
+            pltpu.VMEM((block, width), dtype),
+        ),
+        bool(rows),
+    )(*summarise(tiling, marks), q, k, v, marks, rows, (gradient, lse, delta))
+    if shared:
+        dk, dv = (
+            x.reshape(batch, k.shape[1], -1, *x.shape[2:]).sum(2).astype(k.dtype)
+            for x in (dk, dv)
+        )
+    return dq, dk, dv, drows
