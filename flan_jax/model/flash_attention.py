@@ -15,6 +15,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
@@ -103,12 +104,15 @@ def flash_attention(
         rows = ()
         if table is not None:
             rows = (_bias_rows(kernels.bias_distances(tiling), table, bidirectional, tiling),)
-        q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
-        padded = pad_to(q, 2, tiling.query_blocks * block)
-        k, v = (pad_to(x, 2, tiling.key_blocks * block) for x in (k, v))
+        length = q.shape[1]
+        q = pad_to(q, 1, tiling.query_blocks * block)
+        k, v = (pad_to(x, 1, tiling.key_blocks * block) for x in (k, v))
+        # Outside of what is differentiated by hand, so that what is kept for the backward pass
+        # is as its kernel wants it.
+        q, k, v = (x.transpose(kernels.LAYOUT) for x in (q, k, v))
         marks = make_marks(tiling, query_segments, key_segments, prefix)
-        mixed = _attention(tiling, padded, k, v, rows, marks)
-        return mixed[:, :, : q.shape[2]].swapaxes(1, 2)
+        mixed = _attention(tiling, q, k, v, rows, marks)
+        return mixed.transpose(np.argsort(kernels.LAYOUT))[:, :length]
 
     arrays = (q, k, v, bias_table, query_segments, key_segments, prefix)
     return _over_mesh(attend, q.shape[0], k.shape[2])(*arrays)
@@ -166,10 +170,8 @@ def _attention_forward(tiling, q, k, v, rows, marks):
 
 def _attention_backward(tiling, saved, gradient):
     *inputs, mixed, lse = saved
-    products = mixed.astype(lse.dtype) * gradient.astype(lse.dtype)
-    delta = jnp.sum(products, axis=-1)[:, :, None]
-    backward = _kernels(tiling.platform).backward
-    return *backward(tiling, *inputs, gradient, lse, delta), None
+    gradients = _kernels(tiling.platform).backward(tiling, *inputs, mixed, lse, gradient)
+    return *gradients, None
 
 
 _attention.defvjp(_attention_forward, _attention_backward)

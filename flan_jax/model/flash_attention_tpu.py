@@ -2,7 +2,7 @@
 
 Online softmax over tiles (Dao et al. 2022, "FlashAttention", algorithms 1 and 4). Tiles are kept
 with keys down (sublanes) and queries across (lanes), so that all that belongs to a query, such as
-its largest logit, is a row and needs no transposition.
+its largest logit, is a row and needs no transposition; inputs and outputs lie the same way.
 
 The bias of a pair is a function of key minus query position alone, and the same for all rows of
 the batch: so a tile's bias depends on its head and its offset, and from `max_distance` on it is
@@ -34,6 +34,9 @@ from flan_jax.model.flash_attention_tiles import (
     summarise,
 )
 
+# The order of [B, T, N, H] in which the kernels want their inputs: T5's 64 entries of a head would
+# fill half of a register's lanes, positions fill all.
+LAYOUT = (0, 2, 3, 1)
 # Rows of diagonals that are made outside: a register has 8 sublanes.
 _SUBLANES, _LANES = 8, 128
 # What a kernel may take of a core's VMEM: v5e and v6e have 128 MiB, v5p 64 MiB a core.
@@ -85,7 +88,7 @@ def _hidden(tiling: Tiling, query_block, queries_ref, keys_ref) -> Array:
 
 def _logits(tiling: Tiling, q, k, bias_ref, blocks) -> tuple[Array, Array | float]:
     """Returns a tile's logits and their derivative by the products of queries and keys."""
-    logits, derivative = capped_logits(tiling, multiply(k, q, (1, 1)))
+    logits, derivative = capped_logits(tiling, multiply(k, q, (0, 0)))
     if bias_ref:
         logits = logits + bias_ref[0][_near_index(tiling, *blocks)]
     return logits, derivative
@@ -130,7 +133,7 @@ def _forward_kernel(tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, rows_re
         rescale = jnp.exp(before - largest)
         largest_ref[...] = largest
         total_ref[...] = total_ref[...] * rescale + jnp.sum(weights, axis=0, keepdims=True)
-        mixed = multiply(v, weights.astype(v.dtype), (0, 0))
+        mixed = multiply(v, weights.astype(v.dtype), (1, 0))
         mixed_ref[...] = mixed_ref[...] * rescale + mixed
 
     inside = summary.key_start[row_query] <= key_block
@@ -143,7 +146,7 @@ def _forward_kernel(tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, rows_re
         total = total_ref[...]
         # Queries without keys have mixed nothing.
         total = jnp.where(total == 0, 1, total)
-        out_ref[0, 0] = (mixed_ref[...] / total).T.astype(out_ref.dtype)
+        out_ref[0, 0] = (mixed_ref[...] / total).astype(out_ref.dtype)
         lse_ref[0, 0] = largest_ref[...] + jnp.log(total)
 
 
@@ -183,13 +186,13 @@ def _backward_kernel(
         if masked:
             logits = jnp.where(_hidden(tiling, query_block, *marks), HIDDEN, logits)
         weights = jnp.exp(logits - lse_ref[0, 0])
-        dv_sum[...] += multiply(weights.astype(v.dtype), gradient, (1, 0))
-        dlogits = weights * (multiply(v, gradient, (1, 1)) - delta_ref[0, 0])
+        dv_sum[...] += multiply(weights.astype(v.dtype), gradient, (1, 1))
+        dlogits = weights * (multiply(v, gradient, (0, 0)) - delta_ref[0, 0])
         if rows_ref:
             dbias_ref[0][_near_index(tiling, *blocks)] += dlogits
         dproducts = (dlogits * derivative).astype(k.dtype)
-        dk_sum[...] += multiply(dproducts, q, (1, 0))
-        dq_sum[query_block] += multiply(k, dproducts, (0, 0))
+        dk_sum[...] += multiply(dproducts, q, (1, 1))
+        dq_sum[query_block] += multiply(k, dproducts, (1, 0))
 
     inside = summary.query_start[row_key] <= query_block
     inside &= query_block <= summary.query_end[row_key]
@@ -198,14 +201,14 @@ def _backward_kernel(
 
     @pl.when(last_query)
     def _():
-        dk_ref[0, 0] = dk_sum[...].astype(dk_ref.dtype)
-        dv_ref[0, 0] = dv_sum[...].astype(dv_ref.dtype)
+        dk_ref[0, 0] = dk_sum[...].T.astype(dk_ref.dtype)
+        dv_ref[0, 0] = dv_sum[...].T.astype(dv_ref.dtype)
 
     @pl.when(last_tile)
     def _():
         for index in range(tiling.query_blocks):
             here = slice(index * tiling.block, (index + 1) * tiling.block)
-            dq_ref[0, 0, here] = dq_sum[index].T.astype(dq_ref.dtype)
+            dq_ref[0, 0, :, here] = dq_sum[index].astype(dq_ref.dtype)
 
     if rows_ref:
 
@@ -226,14 +229,15 @@ def _specs(tiling: Tiling, q: Array, k: Array, rows: tuple, order):
       order: function from the grid's last two indices, the row and the summary to the block of
         queries and the block of keys that are to be in VMEM.
     """
-    width, groups, block = q.shape[3], q.shape[1] // k.shape[1], tiling.block
+    width, groups, block = q.shape[2], q.shape[1] // k.shape[1], tiling.block
 
     def blocks(n, b, x, y, *summary):
         return order(x, y, b, Summary(*summary))
 
-    queries = pl.BlockSpec((1, 1, block, width), lambda n, b, *xy: (b, n, blocks(n, b, *xy)[0], 0))
+    queries = pl.BlockSpec((1, 1, width, block), lambda n, b, *xy: (b, n, 0, blocks(n, b, *xy)[0]))
     keys = pl.BlockSpec(
-        (1, 1, block, width), lambda n, b, *xy: (b, n // groups, blocks(n, b, *xy)[1], 0)
+        (1, 1, width, block),
+        lambda n, b, *xy: (b, jax.lax.div(n, jnp.int32(groups)), 0, blocks(n, b, *xy)[1]),
     )
     marks = Marks(
         pl.BlockSpec((1, 1, block), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[0])),
@@ -280,12 +284,12 @@ def _call(tiling: Tiling, name, kernel, grid, in_specs, out_specs, out_shape, sc
 
 def forward(
     tiling: Tiling,
-    q: Float[Array, "B N T H"],
-    k: Float[Array, "B K S H"],
-    v: Float[Array, "B K S H"],
+    q: Float[Array, "B N H T"],
+    k: Float[Array, "B K H S"],
+    v: Float[Array, "B K H S"],
     rows: tuple[Float[Array, "N R 8 period"], ...],
     marks: Marks,
-) -> tuple[Float[Array, "B N T H"], Float[Array, "B N 1 T"]]:
+) -> tuple[Float[Array, "B N H T"], Float[Array, "B N 1 T"]]:
     """Returns the mixed values, and the logarithm of the sum of exponentials of each query.
 
     Args:
@@ -296,7 +300,7 @@ def forward(
       rows: the table at the buckets of `bias_distances`, or nothing.
       marks: who may see whom.
     """
-    batch, heads, _, width = q.shape
+    batch, heads, width, length = q.shape
     block, dtype = tiling.block, accumulation_dtype(q)
 
     def order(query_block, key_block, row, summary):
@@ -316,7 +320,7 @@ def forward(
         (in_specs[0], numbers),
         (
             jax.ShapeDtypeStruct(q.shape, q.dtype),
-            jax.ShapeDtypeStruct((batch, heads, 1, q.shape[2]), dtype),
+            jax.ShapeDtypeStruct((batch, heads, 1, length), dtype),
         ),
         (
             tiles,
@@ -330,14 +334,14 @@ def forward(
 
 def backward(
     tiling: Tiling,
-    q: Float[Array, "B N T H"],
-    k: Float[Array, "B K S H"],
-    v: Float[Array, "B K S H"],
+    q: Float[Array, "B N H T"],
+    k: Float[Array, "B K H S"],
+    v: Float[Array, "B K H S"],
     rows: tuple[Float[Array, "N R 8 period"], ...],
     marks: Marks,
-    gradient: Float[Array, "B N T H"],
+    mixed: Float[Array, "B N H T"],
     lse: Float[Array, "B N 1 T"],
-    delta: Float[Array, "B N 1 T"],
+    gradient: Float[Array, "B N H T"],
 ) -> tuple[Array, Array, Array, tuple[Array, ...]]:
     """Returns the gradients by queries, keys, values and rows, each in one pass over the tiles.
 
@@ -348,12 +352,13 @@ def backward(
       v: values.
       rows: as in `forward`.
       marks: as in `forward`.
+      mixed: the output of `forward`.
+      lse: likewise.
       gradient: by the mixed values.
-      lse: of `forward`.
-      delta: inner product of the mixed values and their gradient.
     """
-    batch, heads, length, width = q.shape
+    batch, heads, width, length = q.shape
     block, dtype = tiling.block, accumulation_dtype(q)
+    delta = jnp.sum(mixed.astype(dtype) * gradient.astype(dtype), axis=2, keepdims=True)
 
     def order(key_block, query_block, row, summary):
         at = row * tiling.key_blocks + key_block
@@ -362,8 +367,8 @@ def backward(
 
     in_specs, numbers = _specs(tiling, q, k, rows, order)
     # Heads that share keys are summed outside: each writes its own share of their gradient.
-    own_keys = pl.BlockSpec((1, 1, block, width), lambda n, b, x, y, *summary: (b, n, x, 0))
-    whole = pl.BlockSpec((1, 1, length, width), lambda n, b, x, y, *summary: (b, n, 0, 0))
+    own_keys = pl.BlockSpec((1, 1, width, block), lambda n, b, x, y, *summary: (b, n, 0, x))
+    whole = pl.BlockSpec((1, 1, width, length), lambda n, b, x, y, *summary: (b, n, 0, 0))
     shared = heads != k.shape[1]
     keys_shape = jax.ShapeDtypeStruct(
         (batch, heads, *k.shape[2:]), dtype if shared else k.dtype
