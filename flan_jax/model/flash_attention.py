@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from flan_jax.model import attention, flash_attention_tpu
+from flan_jax.model import attention, flash_attention_gpu, flash_attention_tpu
 from flan_jax.model.flash_attention_tiles import (
     Marks,
     Tiling,
@@ -28,11 +28,6 @@ from flan_jax.model.flash_attention_tiles import (
     pad_to,
 )
 from flan_jax.parallel import rules
-
-# Queries and keys of a block: on TPUs, large enough that a tile's products take longer than the
-# step of the grid (about 0.35 us, Pallas's documentation, "Grid and block specifications");
-# 128 is a register's lanes.
-_BLOCKS = {"tpu": (128, 512)}
 
 
 def flash_attention(
@@ -87,7 +82,7 @@ def flash_attention(
     _check(q, k, bias_table, causal, prefix)
     platform = platform or {"tpu": "tpu", "gpu": "gpu"}.get(jax.default_backend(), "")
     kernels = _kernels(platform)
-    block = block or _choose_block(platform, max(q.shape[1], k.shape[1]))
+    block = block or kernels.choose_block(max(q.shape[1], k.shape[1]))
     tiling = Tiling(
         platform=platform,
         block=block,
@@ -134,15 +129,12 @@ def _check(q, k, bias_table, causal, prefix) -> None:
 def _kernels(platform: str) -> ModuleType:
     if platform == "tpu":
         return flash_attention_tpu
+    if platform == "gpu":
+        return flash_attention_gpu
     raise ValueError(
         f"flash_attention has kernels for TPU and GPU, not for {jax.default_backend()!r}. Use "
         "flan_jax.model.attention.attend, or platform='tpu', interpret=True in tests."
     )
-
-
-def _choose_block(platform: str, length: int) -> int:
-    smallest, largest = _BLOCKS[platform]
-    return min(largest, -(-length // smallest) * smallest)
 
 
 def _bias_rows(distances, table, bidirectional: bool, tiling: Tiling) -> Float[Array, "N ..."]:

@@ -52,12 +52,11 @@ class Tiling:
 
     @property
     def near(self) -> tuple[int, int]:
-        """The lowest and highest offset of tiles that differ in their bias.
+        """The lowest and highest offset of tiles with pairs less than `max_distance` apart.
 
-        Beyond them all pairs are `max_distance` or more apart, and so the bias is one number a
-        side: that of the outermost of these tiles.
+        Beyond them the bias is one number a side.
         """
-        reach = math.ceil((self.max_distance - 1) / self.block) + 1
+        reach = math.ceil((self.max_distance - 1) / self.block)
         highest = 0 if self.causal else min(reach, self.key_blocks - 1)
         return -min(reach, self.query_blocks - 1), highest
 

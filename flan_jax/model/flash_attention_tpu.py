@@ -39,8 +39,23 @@ from flan_jax.model.flash_attention_tiles import (
 LAYOUT = (0, 2, 3, 1)
 # Rows of diagonals that are made outside: a register has 8 sublanes.
 _SUBLANES, _LANES = 8, 128
+# Large enough that a tile's products take longer than a step of the grid, about 0.35 us
+# (Pallas's documentation, "Grids and BlockSpecs").
+_LARGEST_BLOCK = 512
 # What a kernel may take of a core's VMEM: v5e and v6e have 128 MiB, v5p 64 MiB a core.
 _VMEM_LIMIT = 60 * 2**20
+
+
+def choose_block(length: int) -> int:
+    """Returns how many queries and keys a block has."""
+    return min(_LARGEST_BLOCK, -(-length // _LANES) * _LANES)
+
+
+def _offsets(tiling: Tiling) -> tuple[int, int]:
+    """Returns the lowest and highest offset of tiles of their own: beyond, they are the same."""
+    low, high = tiling.near
+    highest = 0 if tiling.causal else min(high + 1, tiling.key_blocks - 1)
+    return max(low - 1, 1 - tiling.query_blocks), highest
 
 
 def bias_distances(tiling: Tiling) -> Int[np.ndarray, "R 8 period"]:
@@ -50,7 +65,7 @@ def bias_distances(tiling: Tiling) -> Int[np.ndarray, "R 8 period"]:
     row j of a tile that is cut at b queries. Row j + k is row j turned by k places.
     """
     period = 2 * tiling.block
-    low, high = tiling.near
+    low, high = _offsets(tiling)
     ahead = np.arange(period) - np.arange(_SUBLANES)[:, None]
     ahead = (ahead + tiling.block) % period - tiling.block
     return np.arange(low, high + 1)[:, None, None] * tiling.block - ahead
@@ -74,7 +89,7 @@ def _fold(tile: Float[Array, "b b"]) -> Float[Array, "8 period"]:
 
 
 def _near_index(tiling: Tiling, query_block, key_block):
-    low, high = tiling.near
+    low, high = _offsets(tiling)
     return jnp.clip(key_block - query_block, low, high) - low
 
 
