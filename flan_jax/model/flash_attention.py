@@ -82,12 +82,15 @@ def flash_attention(
     _check(q, k, bias_table, causal, prefix)
     platform = platform or {"tpu": "tpu", "gpu": "gpu"}.get(jax.default_backend(), "")
     kernels = _kernels(platform)
-    block = block or kernels.choose_block(max(q.shape[1], k.shape[1]))
+    block_q, block_k = (block or kernels.choose_block(x.shape[1], x.dtype) for x in (q, k))
+    if bias_table is not None:
+        block_q = block_k = min(block_q, block_k)
     tiling = Tiling(
         platform=platform,
-        block=block,
-        query_blocks=-(-q.shape[1] // block),
-        key_blocks=-(-k.shape[1] // block),
+        block_q=block_q,
+        block_k=block_k,
+        query_blocks=-(-q.shape[1] // block_q),
+        key_blocks=-(-k.shape[1] // block_k),
         scale=scale,
         softcap=softcap,
         max_distance=None if bias_table is None else max_distance,
@@ -100,8 +103,8 @@ def flash_attention(
         if table is not None:
             rows = (_bias_rows(kernels.bias_distances(tiling), table, bidirectional, tiling),)
         length = q.shape[1]
-        q = pad_to(q, 1, tiling.query_blocks * block)
-        k, v = (pad_to(x, 1, tiling.key_blocks * block) for x in (k, v))
+        q = pad_to(q, 1, tiling.queries)
+        k, v = (pad_to(x, 1, tiling.keys) for x in (k, v))
         # Outside of what is differentiated by hand, so that what is kept for the backward pass
         # is as its kernel wants it.
         q, k, v = (x.transpose(kernels.LAYOUT) for x in (q, k, v))

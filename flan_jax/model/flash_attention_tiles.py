@@ -30,7 +30,8 @@ class Tiling:
 
     Attributes:
       platform: "tpu" or "gpu": whose kernels.
-      block: queries and keys of a block.
+      block_q: queries of a block.
+      block_k: keys of a block; with a bias as many as queries.
       query_blocks: blocks of queries.
       key_blocks: blocks of keys.
       scale: factor of the products of queries and keys.
@@ -41,7 +42,8 @@ class Tiling:
     """
 
     platform: str
-    block: int
+    block_q: int
+    block_k: int
     query_blocks: int
     key_blocks: int
     scale: float
@@ -51,12 +53,22 @@ class Tiling:
     interpret: bool
 
     @property
+    def queries(self) -> int:
+        """Queries of a row, filled up to whole blocks."""
+        return self.query_blocks * self.block_q
+
+    @property
+    def keys(self) -> int:
+        """Keys of a row, filled up to whole blocks."""
+        return self.key_blocks * self.block_k
+
+    @property
     def near(self) -> tuple[int, int]:
         """The lowest and highest offset of tiles with pairs less than `max_distance` apart.
 
         Beyond them the bias is one number a side.
         """
-        reach = math.ceil((self.max_distance - 1) / self.block)
+        reach = math.ceil((self.max_distance - 1) / self.block_q)
         highest = 0 if self.causal else min(reach, self.key_blocks - 1)
         return -min(reach, self.query_blocks - 1), highest
 
@@ -123,12 +135,12 @@ def make_marks(
     first = jnp.where(prefix, 0, index) if prefix is not None else index * tiling.causal
     first = jnp.broadcast_to(first, key_segments.shape)
 
-    def ids(segments, blocks, filler):
+    def ids(segments, length, filler):
         segments = jnp.where(segments == 0, _PADDING, segments).astype(jnp.int32)
-        return pad_to(segments, 1, blocks * tiling.block, filler)
+        return pad_to(segments, 1, length, filler)
 
-    queries = ids(query_segments, tiling.query_blocks, _NO_QUERY)
-    keys = ids(key_segments, tiling.key_blocks, _NO_KEY)
+    queries = ids(query_segments, tiling.queries, _NO_QUERY)
+    keys = ids(key_segments, tiling.keys, _NO_KEY)
     first = pad_to(first, 1, keys.shape[1])
     return Marks(queries[:, None], jnp.stack([keys, first], axis=1))
 
@@ -139,12 +151,12 @@ def summarise(tiling: Tiling, marks: Marks) -> Summary:
     It is exact where the segment ids of a row ascend, as packing makes them; of other rows some
     tiles are computed in vain.
     """
-    queries = marks.queries[:, 0].reshape(-1, tiling.query_blocks, tiling.block)
-    keys = marks.keys[:, 0].reshape(-1, tiling.key_blocks, tiling.block)
-    first = marks.keys[:, 1].reshape(-1, tiling.key_blocks, tiling.block)
+    queries = marks.queries[:, 0].reshape(-1, tiling.query_blocks, tiling.block_q)
+    keys = marks.keys[:, 0].reshape(-1, tiling.key_blocks, tiling.block_k)
+    first = marks.keys[:, 1].reshape(-1, tiling.key_blocks, tiling.block_k)
     low, high = queries.min(-1), queries.max(-1)
     key_low, key_high = keys.min(-1), keys.max(-1)
-    last_query = jnp.arange(1, tiling.query_blocks + 1, dtype=jnp.int32) * tiling.block - 1
+    last_query = jnp.arange(1, tiling.query_blocks + 1, dtype=jnp.int32) * tiling.block_q - 1
     seen = (low[:, :, None] <= key_high[:, None]) & (key_low[:, None] <= high[:, :, None])
     seen &= first.min(-1)[:, None] <= last_query[:, None]
 

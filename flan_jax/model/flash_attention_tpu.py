@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from flan_jax.model.flash_attention_tiles import (
     HIDDEN,
@@ -33,71 +33,38 @@ from flan_jax.model.flash_attention_tiles import (
     multiply,
     summarise,
 )
+from flan_jax.model.flash_attention_tpu_bias import bias_distances as bias_distances
+from flan_jax.model.flash_attention_tpu_bias import expand, fold, near_index
 
 # The order of [B, T, N, H] in which the kernels want their inputs: T5's 64 entries of a head would
 # fill half of a register's lanes, positions fill all.
 LAYOUT = (0, 2, 3, 1)
-# Rows of diagonals that are made outside: a register has 8 sublanes.
-_SUBLANES, _LANES = 8, 128
+# Lanes of a register.
+_LANES = 128
 # Large enough that a tile's products take longer than a step of the grid, about 0.35 us
 # (Pallas's documentation, "Grids and BlockSpecs").
 _LARGEST_BLOCK = 512
+# Blocks are halved until they fill a row up by at most this part of its length.
+_LARGEST_WASTE = 8
 # What a kernel may take of a core's VMEM: v5e and v6e have 128 MiB, v5p 64 MiB a core.
 _VMEM_LIMIT = 60 * 2**20
 
 
-def choose_block(length: int) -> int:
-    """Returns how many queries and keys a block has."""
-    return min(_LARGEST_BLOCK, -(-length // _LANES) * _LANES)
-
-
-def _offsets(tiling: Tiling) -> tuple[int, int]:
-    """Returns the lowest and highest offset of tiles of their own: beyond, they are the same."""
-    low, high = tiling.near
-    highest = 0 if tiling.causal else min(high + 1, tiling.key_blocks - 1)
-    return max(low - 1, 1 - tiling.query_blocks), highest
-
-
-def bias_distances(tiling: Tiling) -> Int[np.ndarray, "R 8 period"]:
-    """Returns key minus query position of the entries of the bias that `forward` takes.
-
-    Entry x of row j belongs to query x - j of the tile's queries, modulo 2 b, and key 0: it is
-    row j of a tile that is cut at b queries. Row j + k is row j turned by k places.
-    """
-    period = 2 * tiling.block
-    low, high = _offsets(tiling)
-    ahead = np.arange(period) - np.arange(_SUBLANES)[:, None]
-    ahead = (ahead + tiling.block) % period - tiling.block
-    return np.arange(low, high + 1)[:, None, None] * tiling.block - ahead
-
-
-def _expand(rows: Float[Array, "8 period"]) -> Float[Array, "b b"]:
-    """Returns the tile of the diagonals."""
-    period = rows.shape[1]
-    while rows.shape[0] < period // 2:
-        rows = jnp.concatenate([rows, pltpu.roll(rows, rows.shape[0], 1)])
-    return rows[:, : period // 2]
-
-
-def _fold(tile: Float[Array, "b b"]) -> Float[Array, "8 period"]:
-    """Returns the sums over the tile of what `_expand` reads: its transpose."""
-    rows = jnp.concatenate([tile, jnp.zeros_like(tile)], axis=1)
-    period = rows.shape[1]
-    while (half := rows.shape[0] // 2) >= _SUBLANES:
-        rows = rows[:half] + pltpu.roll(rows[half:], period - half, 1)
-    return rows
-
-
-def _near_index(tiling: Tiling, query_block, key_block):
-    low, high = _offsets(tiling)
-    return jnp.clip(key_block - query_block, low, high) - low
+def choose_block(length: int, dtype: np.dtype) -> int:
+    """Returns how many of `length` queries or keys a block has."""
+    del dtype
+    block = _LARGEST_BLOCK
+    while block > _LANES and -length % block > length / _LARGEST_WASTE:
+        block //= 2
+    return block
 
 
 def _hidden(tiling: Tiling, query_block, queries_ref, keys_ref) -> Array:
     """Returns which pairs of the tile may not see each other, [b keys, b queries]."""
-    block = tiling.block
-    keys = [jnp.broadcast_to(keys_ref[0, i : i + 1], (_LANES, block)).T[:, :1] for i in (0, 1)]
-    index = query_block * block + jax.lax.broadcasted_iota(jnp.int32, (1, block), 1)
+    square = _LANES, tiling.block_k
+    keys = [jnp.broadcast_to(keys_ref[0, i : i + 1], square).T[:, :1] for i in (0, 1)]
+    index = jax.lax.broadcasted_iota(jnp.int32, (1, tiling.block_q), 1)
+    index = index + query_block * tiling.block_q
     return (keys[0] != queries_ref[0]) | (keys[1] > index)
 
 
@@ -105,7 +72,7 @@ def _logits(tiling: Tiling, q, k, bias_ref, blocks) -> tuple[Array, Array | floa
     """Returns a tile's logits and their derivative by the products of queries and keys."""
     logits, derivative = capped_logits(tiling, multiply(k, q, (0, 0)))
     if bias_ref:
-        logits = logits + bias_ref[0][_near_index(tiling, *blocks)]
+        logits = logits + bias_ref[0][near_index(tiling, *blocks)]
     return logits, derivative
 
 
@@ -128,7 +95,7 @@ def _forward_kernel(tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, rows_re
         @pl.when((row == 0) & (query_block == 0) & (key_block == 0))
         def _():
             for offset in range(rows_ref[0].shape[1]):
-                bias_ref[0][offset] = _expand(rows_ref[0][0, offset])
+                bias_ref[0][offset] = expand(rows_ref[0][0, offset])
 
     @pl.when(key_block == 0)
     def _():
@@ -153,7 +120,7 @@ def _forward_kernel(tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, rows_re
 
     inside = summary.key_start[row_query] <= key_block
     inside &= key_block <= summary.key_end[row_query]
-    first_query = query_block * tiling.block
+    first_query = query_block * tiling.block_q
     _for_tiles(inside, summary, row_query, row_key, first_query, compute)
 
     @pl.when(key_block == tiling.key_blocks - 1)
@@ -183,7 +150,7 @@ def _backward_kernel(
         def _():
             dbias_ref[0][...] = jnp.zeros_like(dbias_ref[0])
             for offset in range(rows_ref[0].shape[1]):
-                bias_ref[0][offset] = _expand(rows_ref[0][0, offset])
+                bias_ref[0][offset] = expand(rows_ref[0][0, offset])
 
     @pl.when((query_block == 0) & (key_block == 0))
     def _():
@@ -204,14 +171,14 @@ def _backward_kernel(
         dv_sum[...] += multiply(weights.astype(v.dtype), gradient, (1, 1))
         dlogits = weights * (multiply(v, gradient, (0, 0)) - delta_ref[0, 0])
         if rows_ref:
-            dbias_ref[0][_near_index(tiling, *blocks)] += dlogits
+            dbias_ref[0][near_index(tiling, *blocks)] += dlogits
         dproducts = (dlogits * derivative).astype(k.dtype)
         dk_sum[...] += multiply(dproducts, q, (1, 1))
         dq_sum[query_block] += multiply(k, dproducts, (1, 0))
 
     inside = summary.query_start[row_key] <= query_block
     inside &= query_block <= summary.query_end[row_key]
-    first_query = query_block * tiling.block
+    first_query = query_block * tiling.block_q
     _for_tiles(inside, summary, row_query, row_key, first_query, compute)
 
     @pl.when(last_query)
@@ -222,7 +189,7 @@ def _backward_kernel(
     @pl.when(last_tile)
     def _():
         for index in range(tiling.query_blocks):
-            here = slice(index * tiling.block, (index + 1) * tiling.block)
+            here = pl.ds(index * tiling.block_q, tiling.block_q)
             dq_ref[0, 0, :, here] = dq_sum[index].astype(dq_ref.dtype)
 
     if rows_ref:
@@ -230,7 +197,7 @@ def _backward_kernel(
         @pl.when(last_tile & (row == pl.num_programs(1) - 1))
         def _():
             for offset in range(rows_ref[0].shape[1]):
-                drows_ref[0][0, offset] = _fold(dbias_ref[0][offset])
+                drows_ref[0][0, offset] = fold(dbias_ref[0][offset])
 
 
 def _specs(tiling: Tiling, q: Array, k: Array, rows: tuple, order):
@@ -244,29 +211,38 @@ def _specs(tiling: Tiling, q: Array, k: Array, rows: tuple, order):
       order: function from the grid's last two indices, the row and the summary to the block of
         queries and the block of keys that are to be in VMEM.
     """
-    width, groups, block = q.shape[2], q.shape[1] // k.shape[1], tiling.block
+    width, groups = q.shape[2], q.shape[1] // k.shape[1]
 
     def blocks(n, b, x, y, *summary):
         return order(x, y, b, Summary(*summary))
 
-    queries = pl.BlockSpec((1, 1, width, block), lambda n, b, *xy: (b, n, 0, blocks(n, b, *xy)[0]))
+    def of_query(*shape):
+        return pl.BlockSpec(
+            (1, 1, *shape, tiling.block_q), lambda n, b, *xy: (b, n, 0, blocks(n, b, *xy)[0])
+        )
+
     keys = pl.BlockSpec(
-        (1, 1, width, block),
+        (1, 1, width, tiling.block_k),
         lambda n, b, *xy: (b, jax.lax.div(n, jnp.int32(groups)), 0, blocks(n, b, *xy)[1]),
     )
     marks = Marks(
-        pl.BlockSpec((1, 1, block), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[0])),
-        pl.BlockSpec((1, 2, block), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[1])),
+        pl.BlockSpec((1, 1, tiling.block_q), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[0])),
+        pl.BlockSpec((1, 2, tiling.block_k), lambda n, b, *xy: (b, 0, blocks(n, b, *xy)[1])),
     )
-    numbers = pl.BlockSpec((1, 1, 1, block), lambda n, b, *xy: (b, n, 0, blocks(n, b, *xy)[0]))
-    return (queries, keys, keys, marks, _head_specs(rows)), numbers
+    return (of_query(width), keys, keys, marks, _head_specs(rows)), of_query(1)
 
 
 def _head_specs(rows: tuple) -> tuple:
     """Returns the blocks of what there is once a head."""
     return tuple(
-        pl.BlockSpec((1, *one.shape[1:]), lambda n, b, x, y, *summary: (n, 0, 0, 0))
-        for one in rows
+        pl.BlockSpec((1, *one.shape[1:]), lambda n, b, x, y, *summary: (n, 0, 0, 0)) for one in rows
+    )
+
+
+def _bias_tiles(tiling: Tiling, rows: tuple) -> tuple:
+    """Returns memory for the tiles of the bias of a head."""
+    return tuple(
+        pltpu.VMEM((one.shape[1], tiling.block_k, tiling.block_q), one.dtype) for one in rows
     )
 
 
@@ -316,7 +292,7 @@ def forward(
       marks: who may see whom.
     """
     batch, heads, width, length = q.shape
-    block, dtype = tiling.block, accumulation_dtype(q)
+    dtype = accumulation_dtype(q)
 
     def order(query_block, key_block, row, summary):
         # A tile that is left out keeps the block that is there: nothing is fetched for it.
@@ -325,7 +301,6 @@ def forward(
         return query_block, jnp.clip(key_block, start, jnp.maximum(start, end))
 
     in_specs, numbers = _specs(tiling, q, k, rows, order)
-    tiles = tuple(pltpu.VMEM((one.shape[1], block, block), one.dtype) for one in rows)
     return _call(
         tiling,
         "flash_attention_forward",
@@ -338,10 +313,10 @@ def forward(
             jax.ShapeDtypeStruct((batch, heads, 1, length), dtype),
         ),
         (
-            tiles,
-            pltpu.VMEM((width, block), dtype),
-            pltpu.VMEM((1, block), dtype),
-            pltpu.VMEM((1, block), dtype),
+            _bias_tiles(tiling, rows),
+            pltpu.VMEM((width, tiling.block_q), dtype),
+            pltpu.VMEM((1, tiling.block_q), dtype),
+            pltpu.VMEM((1, tiling.block_q), dtype),
         ),
         bool(rows),
     )(*summarise(tiling, marks), q, k, v, marks, rows)
@@ -372,7 +347,7 @@ def backward(
       gradient: by the mixed values.
     """
     batch, heads, width, length = q.shape
-    block, dtype = tiling.block, accumulation_dtype(q)
+    dtype = accumulation_dtype(q)
     delta = jnp.sum(mixed.astype(dtype) * gradient.astype(dtype), axis=2, keepdims=True)
 
     def order(key_block, query_block, row, summary):
@@ -382,13 +357,12 @@ def backward(
 
     in_specs, numbers = _specs(tiling, q, k, rows, order)
     # Heads that share keys are summed outside: each writes its own share of their gradient.
-    own_keys = pl.BlockSpec((1, 1, width, block), lambda n, b, x, y, *summary: (b, n, 0, x))
+    own_keys = pl.BlockSpec(
+        (1, 1, width, tiling.block_k), lambda n, b, x, y, *summary: (b, n, 0, x)
+    )
     whole = pl.BlockSpec((1, 1, width, length), lambda n, b, x, y, *summary: (b, n, 0, 0))
     shared = heads != k.shape[1]
-    keys_shape = jax.ShapeDtypeStruct(
-        (batch, heads, *k.shape[2:]), dtype if shared else k.dtype
-    )
-    tiles = tuple(pltpu.VMEM((one.shape[1], block, block), one.dtype) for one in rows)
+    keys_shape = jax.ShapeDtypeStruct((batch, heads, *k.shape[2:]), dtype if shared else k.dtype)
     dq, dk, dv, drows = _call(
         tiling,
         "flash_attention_backward",
@@ -403,17 +377,16 @@ def backward(
             tuple(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in rows),
         ),
         (
-            tiles,
-            tiles,
-            pltpu.VMEM((tiling.query_blocks, width, block), dtype),
-            pltpu.VMEM((block, width), dtype),
-            pltpu.VMEM((block, width), dtype),
+            _bias_tiles(tiling, rows),
+            _bias_tiles(tiling, rows),
+            pltpu.VMEM((tiling.query_blocks, width, tiling.block_q), dtype),
+            pltpu.VMEM((tiling.block_k, width), dtype),
+            pltpu.VMEM((tiling.block_k, width), dtype),
         ),
         bool(rows),
     )(*summarise(tiling, marks), q, k, v, marks, rows, (gradient, lse, delta))
     if shared:
         dk, dv = (
-            x.reshape(batch, k.shape[1], -1, *x.shape[2:]).sum(2).astype(k.dtype)
-            for x in (dk, dv)
+            x.reshape(batch, k.shape[1], -1, *x.shape[2:]).sum(2).astype(k.dtype) for x in (dk, dv)
         )
     return dq, dk, dv, drows
