@@ -71,15 +71,16 @@ def flash_attention(
       prefix: True on keys that a causal mask does not hide (prefix LM); None for none.
       scale: T5 has 1, others H ** -0.5.
       softcap: bound of the logits before the bias; None for none.
-      block: queries and keys of a tile, a multiple of 128 on TPUs; None to have it chosen.
+      block: queries and keys of a tile, a power of two; on TPUs 128 or more (interpreted, 8), on
+        GPUs 16. None to have it chosen.
       platform: whose kernels; None for the default backend's.
       interpret: run the kernels as JAX operations, slowly, on any backend.
 
     Raises:
       ValueError: for heads that do not divide, a table of other heads, a `prefix` without
-        `causal`, or a backend without kernels.
+        `causal`, a `block` that is no power of two, or a backend without kernels.
     """
-    _check(q, k, bias_table, causal, prefix)
+    _check(q, k, bias_table, causal, prefix, block)
     platform = platform or {"tpu": "tpu", "gpu": "gpu"}.get(jax.default_backend(), "")
     kernels = _kernels(platform)
     block_q, block_k = (block or kernels.choose_block(x.shape[1], x.dtype) for x in (q, k))
@@ -116,8 +117,10 @@ def flash_attention(
     return _over_mesh(attend, q.shape[0], k.shape[2])(*arrays)
 
 
-def _check(q, k, bias_table, causal, prefix) -> None:
+def _check(q, k, bias_table, causal, prefix, block) -> None:
     heads, kv_heads = q.shape[2], k.shape[2]
+    if block is not None and (block < 8 or block & (block - 1)):
+        raise ValueError(f"block: expected a power of two from 8 on, got {block}.")
     if heads % kv_heads:
         raise ValueError(f"{heads} query heads: expected a multiple of the {kv_heads} key heads.")
     if bias_table is not None and bias_table.shape[1] != heads:

@@ -41,22 +41,32 @@ from flan_jax.model.flash_attention_tpu_bias import expand, fold, near_index
 LAYOUT = (0, 2, 3, 1)
 # Lanes of a register.
 _LANES = 128
-# Large enough that a tile's products take longer than a step of the grid, about 0.35 us
-# (Pallas's documentation, "Grids and BlockSpecs").
+# Every tile is a step of the grid, whose fixed cost large tiles spread over more products. What
+# is kept of a head at this size, two times five tiles of float32 and the gradient of 8,192
+# queries, takes 14 MiB.
 _LARGEST_BLOCK = 512
 # Blocks are halved until they fill a row up by at most this part of its length.
 _LARGEST_WASTE = 8
-# What a kernel may take of a core's VMEM: v5e and v6e have 128 MiB, v5p 64 MiB a core.
+# What a kernel may take of a core's VMEM, of which v5p has 64 MiB, v5e and v6e 128
+# (jax/_src/pallas/mosaic/tpu_info.py).
 _VMEM_LIMIT = 60 * 2**20
 
 
 def choose_block(length: int, dtype: np.dtype) -> int:
     """Returns how many of `length` queries or keys a block has."""
     del dtype
-    block = _LARGEST_BLOCK
+    block = _LARGEST_BLOCK // 2 if _little_memory() else _LARGEST_BLOCK
     while block > _LANES and -length % block > length / _LARGEST_WASTE:
         block //= 2
     return block
+
+
+def _little_memory() -> bool:
+    """Returns whether the cores have less VMEM than large blocks take (v4 and older)."""
+    try:
+        return pltpu.get_tpu_info().vmem_capacity_bytes < _VMEM_LIMIT
+    except ValueError:  # no TPU here, nor one in the mesh: interpreted, or compiled ahead of time
+        return False
 
 
 def _hidden(tiling: Tiling, query_block, queries_ref, keys_ref) -> Array:
