@@ -141,7 +141,7 @@ def make_marks(
 
     queries = ids(query_segments, tiling.queries, _NO_QUERY)
     keys = ids(key_segments, tiling.keys, _NO_KEY)
-    first = pad_to(first, 1, keys.shape[1])
+    first = pad_to(first, 1, tiling.keys, _NO_KEY)
     return Marks(queries[:, None], jnp.stack([keys, first], axis=1))
 
 
