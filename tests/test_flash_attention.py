@@ -252,25 +252,22 @@ def test_calls_that_cannot_work_are_refused(facts, message):
 
 
 FOUR_DEVICES = """
-import functools, jax, jax.numpy as jnp, numpy as np
 from test_flash_attention import *
+from flan_jax.parallel.mesh import MeshConfig, make_mesh
 
 arguments, gradient = inputs(41, 41, heads=4, kv_heads=4, dtype=jnp.float32)
 case = self_attention()
 
-def outcome(*arguments):
-    def attend(q, k, v, table):
-        return flash_attention(
-            q, k, v, **case, bias_table=table, platform="tpu", block=16, interpret=True
-        )
-    return gradients(attend, arguments, gradient)
+def attend(q, k, v, table):
+    return flash_attention(
+        q, k, v, **case, bias_table=table, platform="tpu", block=16, interpret=True
+    )
 
-expected = jax.jit(outcome)(*arguments)
+expected = gradients(attend, arguments, gradient)
 for sizes, split in (((2, 1, 2, 1), True), ((1, 4, 1, 1), False)):  # 2 rows are no 4 ways
     mesh = make_mesh(MeshConfig(*sizes))
     with jax.set_mesh(mesh):
-        compiled = jax.jit(outcome).lower(*arguments).compile()
-        actual = jax.block_until_ready(compiled(*arguments))
+        actual = jax.block_until_ready(gradients(attend, arguments, gradient))
     assert_close(actual, expected, 1e-5)
     heads = PartitionSpec(("data", "fsdp"), None, "tensor", None)
     assert (actual[0].sharding.is_equivalent_to(NamedSharding(mesh, heads), 4)) == split
