@@ -1,6 +1,7 @@
 """Flash attention with the relative bias in the kernel: interpreted, lowered and compiled."""
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from flan_jax.data.assembly import encoder_decoder_rows
 from flan_jax.data.objectives import Examples
 from flan_jax.data.ragged import Ragged
 from flan_jax.model import attention
-from flan_jax.model.flash_attention import flash_attention
+from flan_jax.model.flash_attention import MIXED, flash_attention
 from flan_jax.model.flash_attention_tiles import Tiling, make_marks, summarise
 from flan_jax.model.flash_attention_tpu_bias import bias_distances, expand, fold
 from flan_jax.parallel.mesh import AXES
@@ -251,6 +252,18 @@ def test_calls_that_cannot_work_are_refused(facts, message):
         flash_attention(q, jnp.ones((2, 41, 3, 16)), jnp.ones((2, 41, 3, 16)), **common)
 
 
+@pytest.mark.slow
+def test_the_benchmark_runs_on_a_cpu(tmp_path):
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "benchmarks/attention.py", "--lengths", "64", "--heads", "2"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    options = ["--rows", "2", "--repeats", "1", "--causal", "--out", str(tmp_path / "lines")]
+    subprocess.run([*command, *options], cwd=root, env=environment, check=True)
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert [line["pass"] for line in lines] == ["forward", "forward_and_backward"]
+    assert all(line["seconds"] > 0 and line["implementation"] == "xla" for line in lines)
+
+
 FOUR_DEVICES = """
 from test_flash_attention import *
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
@@ -324,6 +337,16 @@ def _forward_and_backward(q, k, v, table, gradient, segments, platform):
     return output, *pull(gradient)
 
 
+def _described_mesh(name, facts, sizes, monkeypatch) -> Mesh:
+    """Returns a mesh of TPUs that are not there."""
+    pytest.importorskip("libtpu")
+    monkeypatch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    topology = topologies.get_topology_desc(platform="tpu", topology_name=name, **facts)
+    devices = np.array(topology.devices).reshape(sizes)
+    return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * 4)
+
+
 # Topology, its keyword arguments, mesh, length in tokens.
 TOPOLOGIES = [
     ("v4:2x2x1", {"chip_config_name": "megacore"}, (1, 2, 2, 1), 8192),
@@ -336,11 +359,7 @@ TOPOLOGIES = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "facts", "sizes", "length"), TOPOLOGIES)
 def test_the_tpu_kernels_are_compiled_ahead_of_time(name, facts, sizes, length, monkeypatch):
-    pytest.importorskip("libtpu")
-    monkeypatch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
-    topology = topologies.get_topology_desc(platform="tpu", topology_name=name, **facts)
-    mesh = Mesh(np.array(topology.devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * 4)
+    mesh = _described_mesh(name, facts, sizes, monkeypatch)
     rows, heads = 4, 16
     shapes, segments = _shapes(
         length, rows, heads, lambda *axes: NamedSharding(mesh, PartitionSpec(*axes))
@@ -358,3 +377,26 @@ def test_the_tpu_kernels_are_compiled_ahead_of_time(name, facts, sizes, length, 
     # O(T): less than two arrays of the queries' size, where the bias would be `length` numbers
     # for each of these queries.
     assert memory.temp_size_in_bytes < 2 * own * 64 * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("saved", "kernels"), [((MIXED,), 2), ((), 3)])
+def test_rematerialisation_by_name_runs_the_forward_kernel_once(saved, kernels, monkeypatch):
+    mesh = _described_mesh("v5e:2x2", {}, (4, 1, 1, 1), monkeypatch)
+    named = lambda *axes: NamedSharding(mesh, PartitionSpec(*axes))  # noqa: E731
+    (q, _, _, table, _), segments = _shapes(256, 4, 4, named)
+
+    def layer(x, _):
+        flash = functools.partial(flash_attention, platform="tpu", bias_table=x[1])
+        mixed = flash(x[0], x[0], x[0], query_segments=x[2], key_segments=x[2])
+        return (mixed, *x[1:]), None
+
+    policy = jax.checkpoint_policies.save_only_these_names(*saved)
+    layer = jax.checkpoint(layer, policy=policy, prevent_cse=False)
+
+    def total(q, table, segments):
+        return jax.lax.scan(layer, (q, table, segments), length=2)[0][0].astype(jnp.float32).sum()
+
+    with jax.set_mesh(mesh):
+        compiled = jax.jit(jax.grad(total)).lower(q, table, segments).compile()
+    assert compiled.as_text().count('custom_call_target="tpu_custom_call"') == kernels

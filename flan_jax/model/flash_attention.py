@@ -16,6 +16,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
@@ -28,6 +29,10 @@ from flan_jax.model.flash_attention_tiles import (
     pad_to,
 )
 from flan_jax.parallel import rules
+
+# What rematerialisation policies call what the forward kernel makes: where it is saved, the
+# backward pass does not run that kernel again.
+MIXED = "attention"
 
 
 def flash_attention(
@@ -162,7 +167,8 @@ def _attention(tiling: Tiling, q, k, v, rows: tuple, marks: Marks) -> Array:
 
 
 def _attention_forward(tiling, q, k, v, rows, marks):
-    mixed, lse = _kernels(tiling.platform).forward(tiling, q, k, v, rows, marks)
+    forward = _kernels(tiling.platform).forward(tiling, q, k, v, rows, marks)
+    mixed, lse = (checkpoint_name(x, MIXED) for x in forward)
     return mixed, (q, k, v, rows, marks, mixed, lse)
 
 
