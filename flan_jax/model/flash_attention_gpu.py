@@ -11,6 +11,9 @@ gradients, as two numbers a query. Near tiles (`Tiling.near`) are passed once mo
 program sums the gradients of all tiles of its head and offset entry by entry, over rows of the
 batch and along the diagonal, and what is left, a few tiles a head, is folded outside.
 
+Tested interpreted, and compiled by Triton and ptxas for sm_90; not yet run on a GPU, and so not
+tuned on one: `benchmarks/attention.py` measures it.
+
 Axes: B rows, T queries, S keys, N query heads, K key and value heads, H head width, b queries or
 keys of a block, R the distance from which the bias is one number, O offsets of near tiles.
 """

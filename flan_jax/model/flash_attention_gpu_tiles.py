@@ -112,6 +112,7 @@ def call(tiling: Tiling, name, kernel, grid, in_specs, out_specs, out_shape):
         in_specs=in_specs,
         out_specs=out_specs,
         out_shape=out_shape,
+        # A tile's matrix products are for one warp group of sm_90: four warps.
         compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=2),
         interpret=tiling.interpret,
         name=name,
