@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.batch import Batch
-from flan_jax.model import attention, soft_prompt
+from flan_jax.model import attention, soft_prompt, visibility
 from flan_jax.model.block import (
     LayerCache,
     Layers,
@@ -37,6 +37,7 @@ from flan_jax.model.layers import (
     parameter,
     rms_norm,
 )
+from flan_jax.model.visibility import Visibility
 
 # Distinct streams of dropout keys.
 _ENCODER, _DECODER = 0, 1
@@ -211,7 +212,7 @@ def encode(
     bias_of = functools.partial(
         attention.relative_bias, config, queries=length, keys=length, bidirectional=True
     )
-    shared = Shared(mask=attention.segment_mask(segments, segments))
+    shared = Shared(mask=Visibility(segments, segments))
     shared = with_positions(config, stack, shared, positions, bias_of)
     key = None if dropout_key is None else jax.random.fold_in(dropout_key, _ENCODER)
     x = embed(config, params["embedding"], tokens)
@@ -266,12 +267,12 @@ def decoder_hidden(
     cross_mask = None
     if encoded is not None:
         encoder_segments = soft_prompt.before_segments(params, batch.encoder_segments)
-        cross_mask = attention.segment_mask(segments, encoder_segments)
-    mask = attention.causal_mask(segments, prefix, config.sliding_window)
+        cross_mask = Visibility(segments, encoder_segments)
+    mask = visibility.causal(segments, prefix, config.sliding_window)
     shared = Shared(mask, encoded=encoded, cross_mask=cross_mask)
     if config.global_every is not None:
         shared = shared._replace(
-            mask=attention.causal_mask(segments, prefix), local_mask=mask
+            mask=visibility.causal(segments, prefix), local_mask=mask
         )
     length = segments.shape[1]
     # A prefix looks ahead, so later positions need buckets of their own.
