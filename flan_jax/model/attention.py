@@ -10,7 +10,6 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -23,6 +22,7 @@ from flan_jax.model.visibility import Visibility
 from flan_jax.model.visibility import causal_mask as causal_mask
 from flan_jax.model.visibility import segment_mask as segment_mask
 from flan_jax.parallel.rules import constrain
+
 
 class Attention(nnx.Module):
     """Parameters of the pre-normalised attention layers of a stack.

@@ -99,13 +99,15 @@ def _backward(settings, residuals, gradient):
     queries, keys, values, bias, visible, key = operands
     rows, length, heads, width = queries.shape
     slots, groups = keys.shape[2], heads // keys.shape[1]
+    # The softmax divides what comes back instead of each weight.
+    gradient = gradient * inverse.transpose(1, 2, 0)[..., None]
     along = jnp.einsum("btnh,btnh->nbt", mixed, gradient)
 
     def one(bias_gradient, place):
         head, row = place
         block = _block(operands, head, row)
         logits, slope = _logits(settings, block)
-        weights = jnp.exp(logits - largest[head, row][:, None]) * inverse[head, row][:, None]
+        weights = jnp.exp(logits - largest[head, row][:, None])
         out = gradient[row, :, head]
         of_weights = dropout(out @ block.values.T, settings.dropout_rate, block.key, site=0)
         of_logits = weights * (of_weights - along[head, row][:, None])

@@ -8,6 +8,7 @@ are built once and split into plain nested dicts; the functions beside them take
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,13 +107,25 @@ def _matmul_forward(x, kernel):
 
 def _matmul_backward(residuals, gradient):
     x, kernel = residuals
-    return (
-        jnp.einsum("bto,io->bti", gradient, kernel),
-        jnp.einsum("bti,bto->io", x, gradient),
-    )
+    return jnp.einsum("bto,io->bti", gradient, kernel), over_tokens(x, gradient)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def over_tokens(x: Float[Array, "B T I"], y: Float[Array, "B T O"]) -> Float[Array, "I O"]:
+    """Sums the outer products over all tokens: the gradient of a kernel, in the dtype of both.
+
+    A CPU multiplies as they lie only matrices, and fast only into one that is wider than high;
+    anything else it first turns round by copies, at the cost of the product itself.
+    """
+    if jax.default_backend() != "cpu":
+        return jnp.einsum("bti,bto->io", x, y)
+    x, y = (array.reshape(-1, array.shape[-1]) for array in (x, y))
+    if x.shape[1] <= y.shape[1]:
+        return jnp.einsum("ti,to->io", x, y)
+    # The barrier keeps the compiler from computing the transpose after all.
+    return jax.lax.optimization_barrier(jnp.einsum("to,ti->oi", y, x)).T
 
 
 def linear(
@@ -209,24 +222,46 @@ def embed(
     return constrain(x, "batch", "length", "embed_act")
 
 
-def output_logits(
-    config: ModelConfig, params: Params, x: Float[Array, "B T D"]
-) -> Float[Array, "B T V"]:
-    """Returns float32 logits over the embedding rows.
+class Output(NamedTuple):
+    """What logits are made of.
+
+    Attributes:
+      hidden: normalised last hidden states, in the model's dtype.
+      kernel: embedding table or output layer, in the model's dtype.
+      rows_first: the kernel is [V, D], not [D, V].
+      softcap: bound of the logits, or None.
+    """
+
+    hidden: Float[Array, "B T D"]
+    kernel: Float[Array, "V D"] | Float[Array, "D V"]
+    rows_first: bool
+    softcap: float | None
+
+
+def output(config: ModelConfig, params: Params, x: Float[Array, "B T D"]) -> Output:
+    """Returns what the logits over the embedding rows are made of.
 
     Args:
       config: says whether and how the embeddings are tied.
       params: parameters of the whole transformer.
       x: normalised last hidden states.
     """
-    if config.tie_embeddings:
-        head = params["embedding"].T
+    if config.tie_embeddings and config.scaling == "t5":
         # T5 with unit-variance embeddings: keeps the initial logits at unit variance too.
-        x = x * config.d_model**-0.5 if config.scaling == "t5" else x
-    else:
-        head = params["head"]
-    logits = jnp.einsum(
-        "btd,dv->btv", x, head.astype(config.dtype), preferred_element_type=jnp.float32
-    )
-    logits = softcap(logits, config.logit_softcap)
-    return constrain(logits, "batch", "length", "vocab")
+        x = x * config.d_model**-0.5
+    kernel = params["embedding" if config.tie_embeddings else "head"].astype(config.dtype)
+    return Output(x, kernel, config.tie_embeddings, config.logit_softcap)
+
+
+def logits_of(output: Output) -> Float[Array, "B T V"]:
+    """Returns float32 logits over the embedding rows."""
+    axes = "btd,vd->btv" if output.rows_first else "btd,dv->btv"
+    logits = jnp.einsum(axes, output.hidden, output.kernel, preferred_element_type=jnp.float32)
+    return constrain(softcap(logits, output.softcap), "batch", "length", "vocab")
+
+
+def output_logits(
+    config: ModelConfig, params: Params, x: Float[Array, "B T D"]
+) -> Float[Array, "B T V"]:
+    """Returns float32 logits over the embedding rows, of normalised last hidden states."""
+    return logits_of(output(config, params, x))

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.batch import Batch
-from flan_jax.model import attention, soft_prompt, visibility
+from flan_jax.model import attention, layers, soft_prompt, visibility
 from flan_jax.model.block import (
     LayerCache,
     Layers,
@@ -30,10 +30,11 @@ from flan_jax.model.block import (
 )
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import (
+    Output,
     Params,
     dropout,
     embed,
-    output_logits,
+    logits_of,
     parameter,
     rms_norm,
 )
@@ -152,10 +153,10 @@ def apply_stack(
         x, cache = apply_layer(config, params, x, shared, layer_key, local=local)
         return x, cache if keep_cache else None
 
-    layers = params["layers"]
-    count = jax.tree.leaves(layers)[0].shape[0]
+    stacked = params["layers"]
+    count = jax.tree.leaves(stacked)[0].shape[0]
     x = dropout(x, config.dropout_rate, key, site=count)
-    xs = layers, jnp.arange(count), local_layers(config, count)
+    xs = stacked, jnp.arange(count), local_layers(config, count)
     x, cache = scan_or_unroll(config, rematerialise(config, body), x, xs)
     x = rms_norm(config, x, params["norm"])
     return dropout(x, config.dropout_rate, key, site=count + 1), cache
@@ -220,27 +221,6 @@ def encode(
     return apply_stack(config, stack, x, shared, key)[0]
 
 
-def decode(
-    config: ModelConfig,
-    params: Params,
-    batch: Batch,
-    encoded: Float[Array, "B S D"] | None = None,
-    dropout_key: PRNGKeyArray | None = None,
-) -> Float[Array, "B T V"]:
-    """Returns the float32 logits of the decoder, given the encoder's output.
-
-    Args:
-      config: the model.
-      params: its parameters.
-      batch: its `decoder_*` fields and, with an encoder, `encoder_segments` are read.
-      encoded: output of `encode`; None for decoder-only models.
-      dropout_key: None for no dropout.
-    """
-    key = None if dropout_key is None else jax.random.fold_in(dropout_key, _DECODER)
-    hidden, _ = decoder_hidden(config, params, batch, encoded, key)
-    return output_logits(config, params, hidden)
-
-
 def decoder_hidden(
     config: ModelConfig,
     params: Params,
@@ -297,7 +277,17 @@ def apply(
     batch: Batch,
     dropout_key: PRNGKeyArray | None = None,
 ) -> Float[Array, "B T V"]:
-    """Returns the float32 logits of the whole model.
+    """Returns the float32 logits of the whole model; the arguments are those of `output`."""
+    return logits_of(output(config, params, batch, dropout_key))
+
+
+def output(
+    config: ModelConfig,
+    params: Params,
+    batch: Batch,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Output:
+    """Returns what the logits of the whole model are made of, for a loss that needs no more.
 
     Args:
       config: the model (static under `jax.jit`).
@@ -315,7 +305,7 @@ def apply(
             f"{'' if has_encoder else 'no '}encoder_tokens; build the feed with "
             f"architecture={config.architecture!r}."
         )
-    encoded = None
+    encoded = key = None
     if has_encoder:
         encoded = encode(
             config,
@@ -325,4 +315,7 @@ def apply(
             batch.encoder_positions,
             dropout_key,
         )
-    return decode(config, params, batch, encoded, dropout_key)
+    if dropout_key is not None:
+        key = jax.random.fold_in(dropout_key, _DECODER)
+    hidden, _ = decoder_hidden(config, params, batch, encoded, key)
+    return layers.output(config, params, hidden)

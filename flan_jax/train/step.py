@@ -12,13 +12,14 @@ import optax
 from jaxtyping import Array, Float
 
 from flan_jax.batch import Batch
+from flan_jax.model.layers import Output
 from flan_jax.parallel import rules
-from flan_jax.train.losses import LossConfig, LossSums, cross_entropy
+from flan_jax.train.losses import LossConfig, LossSums, chunked_cross_entropy
 from flan_jax.train.schedules import Schedule
 from flan_jax.train.state import TrainState
 
 PyTree = Any
-Forward = Callable[..., Float[Array, "B T V"]]
+Forward = Callable[..., Output]
 Metrics = dict[str, Float[Array, ""]]
 
 
@@ -39,7 +40,7 @@ def make_train_step(
 
     Args:
       forward: function of the state's parameters, batch, dropout key and, if the step is given
-        them, frozen parameters to logits [B, T, V].
+        them, frozen parameters to what logits are made of (`transformer.output`).
       optimizer: the optimiser; `learning_rate` is its schedule, here for the metrics.
       learning_rate: function of the update's index, from 0.
       loss: what is added to cross-entropy.
@@ -61,10 +62,8 @@ def make_train_step(
     def loss_sum(
         params: PyTree, batch: Batch, key: Array, *frozen: PyTree
     ) -> tuple[Float[Array, ""], LossSums]:
-        logits = forward(params, batch, key, *frozen)
-        return cross_entropy(
-            logits, batch.decoder_targets, batch.weights, loss.z_loss, loss.label_smoothing
-        )
+        output = forward(params, batch, key, *frozen)
+        return chunked_cross_entropy(loss, output, batch.decoder_targets, batch.weights)
 
     gradient_of_sum = jax.value_and_grad(loss_sum, has_aux=True)
 
