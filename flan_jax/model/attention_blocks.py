@@ -16,10 +16,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.model.layers import dropout
 from flan_jax.model.visibility import MASKED, Visibility
+
+
+# What rematerialisation policies call the outputs of attention.
+MIXED = "attention"
 
 
 class Settings(NamedTuple):
@@ -89,8 +94,8 @@ def _forward(settings, queries, keys, values, bias, visible, key):
         return None, (weights @ block.values * inverse, largest[:, 0], inverse[:, 0])
 
     _, (mixed, *normaliser) = jax.lax.scan(one, None, np.divmod(np.arange(heads * rows), rows))
-    mixed = _split(mixed, heads).transpose(1, 2, 0, 3)
-    normaliser = [_split(x, heads) for x in normaliser]  # [N, B, T] each
+    mixed = checkpoint_name(_split(mixed, heads).transpose(1, 2, 0, 3), MIXED)
+    normaliser = [checkpoint_name(_split(x, heads), MIXED) for x in normaliser]  # [N, B, T] each
     return mixed, (operands, mixed, normaliser)
 
 

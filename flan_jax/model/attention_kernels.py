@@ -10,12 +10,16 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from flan_jax.model import attention_blocks
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import dropout, softcap
 from flan_jax.model.visibility import MASKED, Visibility
+
+
+MIXED = attention_blocks.MIXED
 
 
 def whole_rows(
@@ -43,7 +47,8 @@ def whole_rows(
             config.attention_softcap, 0.0 if key is None else config.attention_dropout_rate
         )
         return attention_blocks.attention(settings, queries, keys, values, visible, bias, key)
-    return plain(config, queries, (keys,), (values,), visible.mask(), bias, key)
+    mixed = plain(config, queries, (keys,), (values,), visible.mask(), bias, key)
+    return checkpoint_name(mixed, MIXED)
 
 
 def _one_device() -> bool:

@@ -152,6 +152,13 @@ def linear(
     return y + kernel.scale * matmul(narrow, kernel.b.astype(config.dtype))
 
 
+# What lies between matrix products is cheaper to compute again from what they need anyway than to
+# keep: the backward pass of a layer then reads half as much. Layers are scanned, so that the
+# compiler cannot merge the two computations, and needs no barrier that keeps it from that.
+recomputed = functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0,))
+
+
+@recomputed
 def rms_norm(
     config: ModelConfig, x: Float[Array, "*rows D"], scale: Float[Array, " D"]
 ) -> Float[Array, "*rows D"]:
@@ -199,14 +206,20 @@ def feed_forward(
     if config.mlp == "relu":
         hidden = jax.nn.relu(up)
     else:
-        gate = linear(config, x, params["gate"], key, site=3)
-        # T5 1.1 was trained with the tanh approximation of GELU.
-        activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
-        hidden = activation(gate) * up
+        hidden = _gated(config, linear(config, x, params["gate"], key, site=3), up)
     hidden = constrain(hidden, "batch", "length", "mlp")
     hidden = dropout(hidden, config.dropout_rate, key, site=0)
     y = linear(config, hidden, params["down"], key, site=4)
     return rms_norm(config, y, params["post_norm"]) if config.post_norms else y
+
+
+@recomputed
+def _gated(
+    config: ModelConfig, gate: Float[Array, "B T F"], up: Float[Array, "B T F"]
+) -> Float[Array, "B T F"]:
+    # T5 1.1 was trained with the tanh approximation of GELU.
+    activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
+    return activation(gate) * up
 
 
 def embed(

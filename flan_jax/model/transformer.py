@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.batch import Batch
-from flan_jax.model import attention, layers, soft_prompt, visibility
+from flan_jax.model import attention, attention_kernels, layers, soft_prompt, visibility
 from flan_jax.model.block import (
     LayerCache,
     Layers,
@@ -106,15 +106,18 @@ def rematerialise(config: ModelConfig, layer: Callable) -> Callable:
     """Wraps a layer so that its backward pass recomputes what `config.remat` says."""
     if config.remat == "none":
         return layer
-    policies = {
-        "full": jax.checkpoint_policies.nothing_saveable,
-        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    }
+    policies = jax.checkpoint_policies
+    dots = policies.dots_with_no_batch_dims_saveable
+    mixed = policies.save_only_these_names(attention_kernels.MIXED)
+    policy = {
+        "dots_attention": policies.save_from_both_policies(dots, mixed),
+        "dots": dots,
+        "attention": mixed,
+        "full": policies.nothing_saveable,
+    }[config.remat]
     # Inside a scan the compiler cannot merge the recomputation with the first computation, so
     # the barriers that prevent it are left out.
-    return jax.checkpoint(
-        layer, policy=policies[config.remat], prevent_cse=not config.scan_layers
-    )
+    return jax.checkpoint(layer, policy=policy, prevent_cse=not config.scan_layers)
 
 
 def scan_or_unroll(config: ModelConfig, body: Callable, x: Array, xs: Any) -> tuple[Array, Any]:
