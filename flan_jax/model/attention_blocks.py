@@ -22,7 +22,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from flan_jax.model.layers import dropout
 from flan_jax.model.visibility import MASKED, Visibility
 
-
 # What rematerialisation policies call the outputs of attention.
 MIXED = "attention"
 

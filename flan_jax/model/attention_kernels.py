@@ -18,7 +18,6 @@ from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import dropout, softcap
 from flan_jax.model.visibility import MASKED, Visibility
 
-
 MIXED = attention_blocks.MIXED
 
 

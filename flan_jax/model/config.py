@@ -67,7 +67,8 @@ class ModelConfig:
         hidden states, where `apply` is given a key.
       attention_dropout_rate: of attention probabilities, likewise (T5 has it at `dropout_rate`).
       dtype: of activations and matrix products; softmax, norms and logits are always float32.
-      param_dtype: of the stored parameters.
+      param_dtype: of the stored parameters; bfloat16 ones are rounded stochastically when they are
+        trained (`train.rounding`).
       remat: what the backward pass recomputes, from the most kept to the least: "none",
         "dots_attention" (all but matrix products with parameters and the outputs of attention),
         "dots" (all but matrix products with parameters), "attention" (all but the input of each
