@@ -168,6 +168,14 @@ def test_dropout_differs_between_steps_and_microbatches_but_not_between_runs():
     assert abs(float(whole["loss_sum"]) - 2 * float(half)) > 1e-3
 
 
+def test_the_state_is_updated_in_place():
+    optimizer = make_optimizer(CONFIG, 10, AXES)
+    state = make_state(optimizer)
+    memory = make_step(optimizer).lower(state, make_batch()).compile().memory_analysis()
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    assert memory.alias_size_in_bytes == held
+
+
 def test_metrics_and_learning():
     optimizer = make_optimizer(CONFIG, 10, AXES)
     step = make_step(optimizer, model=forward_without_dropout, loss=LossConfig(z_loss=0.0))

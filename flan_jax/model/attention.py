@@ -137,6 +137,32 @@ def relative_bias(
     return lines[None, :, :, :keys]
 
 
+class Bias(NamedTuple):
+    """The relative position bias of whole rows, for kernels that want it written out or do not.
+
+    Attributes:
+      values: float32, written out; never computed where the kernel makes it of the table.
+      table: bias of each bucket and head.
+      bidirectional: see `relative_bucket`.
+    """
+
+    values: Float[Array, "1 N T S"]
+    table: Float[Array, "buckets N"]
+    bidirectional: bool
+
+
+def whole_bias(
+    config: ModelConfig,
+    table: Float[Array, "buckets N"],
+    queries: int,
+    keys: int,
+    bidirectional: bool,
+) -> Bias:
+    """Returns the bias of whole rows; the arguments are those of `relative_bias`."""
+    values = relative_bias(config, table, queries, keys, bidirectional)
+    return Bias(values, table, bidirectional)
+
+
 def relative_bias_at(
     config: ModelConfig,
     table: Float[Array, "buckets N"],
@@ -258,7 +284,7 @@ def attend(
     keys: Sequence[Float[Array, "B K _ H"]],
     values: Sequence[Float[Array, "B K _ H"]],
     mask: Bool[Array, "B T S"] | Visibility,
-    bias: Float[Array, "#B N T S"] | None,
+    bias: Float[Array, "#B N T S"] | Bias | None,
     key: PRNGKeyArray | None,
 ) -> Float[Array, "B T D"]:
     """Returns the attention layer's output, before it is added to the residual.
@@ -272,7 +298,7 @@ def attend(
       values: values, likewise.
       mask: where attention is allowed; a `Visibility` for whole rows (one piece of keys), which
         leaves the kernel to `attention_kernels`.
-      bias: float32, added to the logits; None for none.
+      bias: float32, added to the logits, or a `Bias` for whole rows; None for none.
       key: dropout key of the layer, or None.
     """
     if isinstance(mask, Visibility):

@@ -65,8 +65,8 @@ class Shared(NamedTuple):
 
     mask: Bool[Array, "B T S"] | Visibility
     local_mask: Bool[Array, "B T S"] | Visibility | None = None
-    bias: Float[Array, "#B N T S"] | None = None
-    bias_of: Callable[[Array], Array] | None = None
+    bias: Float[Array, "#B N T S"] | attention.Bias | None = None
+    bias_of: Callable[[Array], Array | attention.Bias] | None = None
     positions: Int[Array, "B T"] | None = None
     write: Callable[[Any, Array], Any] | None = None
     encoded: Float[Array, "B S D"] | None = None

@@ -170,7 +170,7 @@ def with_positions(
     params: Params,
     shared: Shared,
     positions: Int[Array, "B T"],
-    bias_of: Callable[[Array], Array],
+    bias_of: Callable[[Array], Array | attention.Bias],
 ) -> Shared:
     """Adds what the model's kind of positions needs.
 
@@ -214,7 +214,7 @@ def encode(
         tokens, segments, positions = row
     length = tokens.shape[1]
     bias_of = functools.partial(
-        attention.relative_bias, config, queries=length, keys=length, bidirectional=True
+        attention.whole_bias, config, queries=length, keys=length, bidirectional=True
     )
     shared = Shared(mask=Visibility(segments, segments))
     shared = with_positions(config, stack, shared, positions, bias_of)
@@ -260,7 +260,7 @@ def decoder_hidden(
     length = segments.shape[1]
     # A prefix looks ahead, so later positions need buckets of their own.
     bias_of = functools.partial(
-        attention.relative_bias,
+        attention.whole_bias,
         config,
         queries=length,
         keys=length,
