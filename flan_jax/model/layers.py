@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.model.config import ModelConfig
@@ -90,6 +91,10 @@ class LowRank:
     dropout_rate: float
 
 
+# What rematerialisation policies call a product with a parameter.
+PRODUCT = "product"
+
+
 @jax.custom_vjp
 def matmul(x: Float[Array, "B T in"], kernel: Float[Array, "in out"]) -> Float[Array, "B T out"]:
     """Multiplies the last dimension by a kernel.
@@ -102,7 +107,7 @@ def matmul(x: Float[Array, "B T in"], kernel: Float[Array, "in out"]) -> Float[A
 
 def _matmul_forward(x, kernel):
     # Not `matmul` itself, which would hide the product from rematerialisation policies.
-    return jnp.einsum("bti,io->bto", x, kernel), (x, kernel)
+    return checkpoint_name(jnp.einsum("bti,io->bto", x, kernel), PRODUCT), (x, kernel)
 
 
 def _matmul_backward(residuals, gradient):

@@ -106,15 +106,14 @@ def rematerialise(config: ModelConfig, layer: Callable) -> Callable:
     """Wraps a layer so that its backward pass recomputes what `config.remat` says."""
     if config.remat == "none":
         return layer
-    policies = jax.checkpoint_policies
-    dots = policies.dots_with_no_batch_dims_saveable
-    mixed = policies.save_only_these_names(attention_kernels.MIXED)
-    policy = {
-        "dots_attention": policies.save_from_both_policies(dots, mixed),
-        "dots": dots,
-        "attention": mixed,
-        "full": policies.nothing_saveable,
+    # By name rather than by kind of operation: the products inside attention are not to be kept.
+    kept = {
+        "dots_attention": (layers.PRODUCT, attention_kernels.MIXED),
+        "dots": (layers.PRODUCT,),
+        "attention": (attention_kernels.MIXED,),
+        "full": (),
     }[config.remat]
+    policy = jax.checkpoint_policies.save_only_these_names(*kept)
     # Inside a scan the compiler cannot merge the recomputation with the first computation, so
     # the barriers that prevent it are left out.
     return jax.checkpoint(layer, policy=policy, prevent_cse=not config.scan_layers)
