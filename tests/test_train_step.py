@@ -11,6 +11,7 @@ import pytest
 from training_support import finish, losses, small_run, start_process, write_mixture
 
 from flan_jax.batch import Batch
+from flan_jax.model.layers import Output, logits_of
 from flan_jax.train import loop
 from flan_jax.train.losses import LossConfig, cross_entropy
 from flan_jax.train.metrics_log import summarise
@@ -24,15 +25,15 @@ DROPOUT = 0.2
 SMOOTHED = LossConfig(label_smoothing=0.1)
 
 
-def forward(params, batch: Batch, key) -> jax.Array:
+def forward(params, batch: Batch, key) -> Output:
     """A toy model: the target token is predicted from the decoder's input token alone."""
     x = params["table"][batch.decoder_inputs]
     keep = jax.random.bernoulli(key, 1 - DROPOUT, x.shape)
-    return jnp.where(keep, x / (1 - DROPOUT), 0.0) @ params["head"]
+    return Output(jnp.where(keep, x / (1 - DROPOUT), 0.0), params["head"], False, None)
 
 
-def forward_without_dropout(params, batch: Batch, key) -> jax.Array:
-    return params["table"][batch.decoder_inputs] @ params["head"]
+def forward_without_dropout(params, batch: Batch, key) -> Output:
+    return Output(params["table"][batch.decoder_inputs], params["head"], False, None)
 
 
 def make_batch(seed=0, rows=8, length=6) -> Batch:
@@ -89,7 +90,7 @@ def test_step_follows_the_token_weighted_mean_loss():
     batch = make_batch()
 
     def mean_loss(params):
-        logits = forward_without_dropout(params, batch, None)
+        logits = logits_of(forward_without_dropout(params, batch, None))
         loss, sums = cross_entropy(logits, batch.decoder_targets, batch.weights, 1e-4, 0.1)
         return loss / sums.weight
 
@@ -162,9 +163,17 @@ def test_dropout_differs_between_steps_and_microbatches_but_not_between_runs():
     two_rows = jax.tree.map(lambda x: x[:2], batch)
     _, whole = make_step(optimizer, 2)(make_state(optimizer), two_rows)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 0), 0)
-    logits = forward(make_state(optimizer).params, one_row, key)
+    logits = logits_of(forward(make_state(optimizer).params, one_row, key))
     half, _ = cross_entropy(logits, one_row.decoder_targets, one_row.weights, 1e-4, 0.1)
     assert abs(float(whole["loss_sum"]) - 2 * float(half)) > 1e-3
+
+
+def test_the_state_is_updated_in_place():
+    optimizer = make_optimizer(CONFIG, 10, AXES)
+    state = make_state(optimizer)
+    memory = make_step(optimizer).lower(state, make_batch()).compile().memory_analysis()
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    assert memory.alias_size_in_bytes == held
 
 
 def test_metrics_and_learning():

@@ -10,18 +10,18 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from flan_jax.model import attention_kernels
 from flan_jax.model.config import ModelConfig
-from flan_jax.model.layers import Params, dropout, linear, parameter, rms_norm, softcap
+from flan_jax.model.layers import Params, linear, parameter, rms_norm
+from flan_jax.model.visibility import Visibility
+from flan_jax.model.visibility import causal_mask as causal_mask
+from flan_jax.model.visibility import segment_mask as segment_mask
 from flan_jax.parallel.rules import constrain
-
-# Finite, so that a query with no key at all (padding) averages values instead of giving NaN.
-MASKED = -1e9
 
 
 class Attention(nnx.Module):
@@ -51,40 +51,6 @@ class Attention(nnx.Module):
             self.key_norm = declare((config.head_dim,), ("norm",), None)
         if config.post_norms:
             self.post_norm = declare((d,), ("norm",), None)
-
-
-def segment_mask(
-    query_segments: Int[Array, "B T"], key_segments: Int[Array, "B S"]
-) -> Bool[Array, "B T S"]:
-    """Allows attention within a segment: packed examples do not see each other.
-
-    Padding (segment 0) sees padding alone; what it computes has no weight anywhere.
-    """
-    return query_segments[:, :, None] == key_segments[:, None, :]
-
-
-def causal_mask(
-    segments: Int[Array, "B T"],
-    prefix: Bool[Array, "B T"] | None = None,
-    window: int | None = None,
-) -> Bool[Array, "B T T"]:
-    """Allows attention to earlier positions of the segment, and to all of its prefix.
-
-    Args:
-      segments: segment ids.
-      prefix: True on positions that the whole segment may see (prefix LM, Raffel et al. 2020,
-        section 3.2.1), or None.
-      window: tokens of a sliding window: positions this far apart or farther are not seen, in a
-        prefix either way. None for no window.
-    """
-    index = jnp.arange(segments.shape[1])
-    ahead = index[:, None] - index[None, :]  # by how much the query is ahead of the key
-    visible = ahead >= 0
-    if prefix is not None:
-        visible = visible | prefix[:, None, :]
-    if window is not None:
-        visible = visible & (jnp.abs(ahead) < window)
-    return segment_mask(segments, segments) & visible
 
 
 @functools.cache
@@ -169,6 +135,32 @@ def relative_bias(
     lines = jnp.broadcast_to(values[:, None], (heads, queries, period)).reshape(heads, -1)
     lines = lines[:, : queries * (period - 1)].reshape(heads, queries, period - 1)
     return lines[None, :, :, :keys]
+
+
+class Bias(NamedTuple):
+    """The relative position bias of whole rows, for kernels that want it written out or do not.
+
+    Attributes:
+      values: float32, written out; never computed where the kernel makes it of the table.
+      table: bias of each bucket and head.
+      bidirectional: see `relative_bucket`.
+    """
+
+    values: Float[Array, "1 N T S"]
+    table: Float[Array, "buckets N"]
+    bidirectional: bool
+
+
+def whole_bias(
+    config: ModelConfig,
+    table: Float[Array, "buckets N"],
+    queries: int,
+    keys: int,
+    bidirectional: bool,
+) -> Bias:
+    """Returns the bias of whole rows; the arguments are those of `relative_bias`."""
+    values = relative_bias(config, table, queries, keys, bidirectional)
+    return Bias(values, table, bidirectional)
 
 
 def relative_bias_at(
@@ -285,22 +277,14 @@ def project_keys_values(
     return keys.swapaxes(1, 2), values.swapaxes(1, 2)
 
 
-_product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-
-
-def _product_on_cpu(axes: str, *operands: Array) -> Array:
-    """The same sum of products; XLA's CPU backend has none of bfloat16 in all layouts."""
-    return jnp.einsum(axes, *(operand.astype(jnp.float32) for operand in operands))
-
-
 def attend(
     config: ModelConfig,
     params: Params,
     queries: Float[Array, "B T N H"],
     keys: Sequence[Float[Array, "B K _ H"]],
     values: Sequence[Float[Array, "B K _ H"]],
-    mask: Bool[Array, "B T S"],
-    bias: Float[Array, "#B N T S"] | None,
+    mask: Bool[Array, "B T S"] | Visibility,
+    bias: Float[Array, "#B N T S"] | Bias | None,
     key: PRNGKeyArray | None,
 ) -> Float[Array, "B T D"]:
     """Returns the attention layer's output, before it is added to the residual.
@@ -312,32 +296,17 @@ def attend(
       keys: keys, in pieces that follow each other along S: copying a cache and what is new into
         one array would take longer than the products.
       values: values, likewise.
-      mask: where attention is allowed.
-      bias: float32, added to the logits; None for none.
+      mask: where attention is allowed; a `Visibility` for whole rows (one piece of keys), which
+        leaves the kernel to `attention_kernels`.
+      bias: float32, added to the logits, or a `Bias` for whole rows; None for none.
       key: dropout key of the layer, or None.
     """
-    rows, length, heads, width = queries.shape
-    kv_heads, dtype = keys[0].shape[1], values[0].dtype
-    groups = heads // kv_heads
-    queries = queries.reshape(rows, length, kv_heads, groups, width)
-    product = _product_on_cpu if jax.default_backend() == "cpu" else _product
-    logits = [product("btkgh,bksh->bkgts", queries, piece) for piece in keys]
-    logits = jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0]
-    logits = softcap(logits, config.attention_softcap)
-    if bias is not None:
-        logits = logits + bias.reshape(bias.shape[0], -1, groups, *bias.shape[2:])
-    logits = jnp.where(mask[:, None, None], logits, MASKED)
-    # The softmax divides after the product with the values: then its gradient sums over the head
-    # width H, and not over all S keys of every query. The division is an einsum, and so its
-    # gradient a matrix product, which on a CPU takes a fifth of the time of the sum.
-    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    weights = jnp.exp(logits - largest)
-    total = jnp.sum(weights, axis=-1)  # [B, K, G, T], at least 1
-    weights = dropout(weights, config.attention_dropout_rate, key, site=0).astype(dtype)
-    edges = np.cumsum([piece.shape[2] for piece in values])[:-1].tolist()
-    parts = zip(jnp.split(weights, edges, axis=-1), values, strict=True)
-    mixed = sum(product("bkgts,bksh->btkgh", part, piece) for part, piece in parts)
-    mixed = jnp.einsum("btkgh,bkgt->btkgh", mixed, 1 / total).astype(dtype)
-    mixed = mixed.reshape(rows, length, heads * width)
+    if isinstance(mask, Visibility):
+        mixed = attention_kernels.whole_rows(
+            config, queries, *keys, *values, mask, bias, key
+        )
+    else:
+        mixed = attention_kernels.plain(config, queries, keys, values, mask, bias, key)
+    mixed = mixed.reshape(*mixed.shape[:2], -1)
     y = linear(config, mixed, params["out"], key, site=5)
     return rms_norm(config, y, params["post_norm"]) if config.post_norms else y

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.model import attention, kv_cache
+from flan_jax.model import attention, kv_cache, visibility
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import (
     FeedForward,
@@ -23,6 +23,7 @@ from flan_jax.model.layers import (
     parameter,
     rms_norm,
 )
+from flan_jax.model.visibility import Visibility
 from flan_jax.parallel.rules import constrain
 
 
@@ -62,14 +63,14 @@ class Shared(NamedTuple):
       cross_mask: cross attention, [B, T, S], or None.
     """
 
-    mask: Bool[Array, "B T S"]
-    local_mask: Bool[Array, "B T S"] | None = None
-    bias: Float[Array, "#B N T S"] | None = None
-    bias_of: Callable[[Array], Array] | None = None
+    mask: Bool[Array, "B T S"] | Visibility
+    local_mask: Bool[Array, "B T S"] | Visibility | None = None
+    bias: Float[Array, "#B N T S"] | attention.Bias | None = None
+    bias_of: Callable[[Array], Array | attention.Bias] | None = None
     positions: Int[Array, "B T"] | None = None
     write: Callable[[Any, Array], Any] | None = None
     encoded: Float[Array, "B S D"] | None = None
-    cross_mask: Bool[Array, "B T S"] | None = None
+    cross_mask: Bool[Array, "B T S"] | Visibility | None = None
 
 
 class LayerCache(NamedTuple):
@@ -90,9 +91,11 @@ def local_layers(config: ModelConfig, layers: int) -> np.ndarray | None:
 
 def _mask_and_rotation(
     config: ModelConfig, shared: Shared, local: Bool[Array, ""] | None
-) -> tuple[Bool[Array, "B T S"], attention.Rotation | None]:
+) -> tuple[Bool[Array, "B T S"] | Visibility, attention.Rotation | None]:
     """Returns the mask and the rotary embedding of one layer."""
-    mask = shared.mask if local is None else jnp.where(local, shared.local_mask, shared.mask)
+    mask = shared.mask
+    if local is not None:
+        mask = visibility.where(local, shared.local_mask, mask)
     if shared.positions is None:
         return mask, None
     sliding = config.sliding_window is not None

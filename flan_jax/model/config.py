@@ -67,9 +67,12 @@ class ModelConfig:
         hidden states, where `apply` is given a key.
       attention_dropout_rate: of attention probabilities, likewise (T5 has it at `dropout_rate`).
       dtype: of activations and matrix products; softmax, norms and logits are always float32.
-      param_dtype: of the stored parameters.
-      remat: what the backward pass recomputes: "none", "full" (all but the input of each layer),
-        or "dots" (all but matrix products with parameters).
+      param_dtype: of the stored parameters; bfloat16 ones are rounded stochastically when they are
+        trained (`train.rounding`).
+      remat: what the backward pass recomputes, from the most kept to the least: "none",
+        "dots_attention" (all but matrix products with parameters and the outputs of attention),
+        "dots" (all but matrix products with parameters), "attention" (all but the input of each
+        layer and the outputs of attention) or "full" (all but the input of each layer).
       scan_layers: compile one layer and loop over the stack (compile time independent of depth)
         rather than unroll it (a little faster for shallow models). The parameters are the same.
     """
@@ -111,7 +114,7 @@ class ModelConfig:
     attention_dropout_rate: float = 0.0
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     param_dtype: Literal["bfloat16", "float32"] = "float32"
-    remat: Literal["none", "dots", "full"] = "none"
+    remat: Literal["none", "dots_attention", "dots", "attention", "full"] = "none"
     scan_layers: bool = True
 
     def __post_init__(self):
@@ -184,7 +187,7 @@ _CHOICES = {
     "rope_scaling": ("none", "linear", "llama3"),
     "dtype": ("bfloat16", "float32"),
     "param_dtype": ("bfloat16", "float32"),
-    "remat": ("none", "dots", "full"),
+    "remat": ("none", "dots_attention", "dots", "attention", "full"),
 }
 _POSITIVE = (
     "vocab_size",

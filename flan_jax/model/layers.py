@@ -8,10 +8,12 @@ are built once and split into plain nested dicts; the functions beside them take
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.model.config import ModelConfig
@@ -89,6 +91,10 @@ class LowRank:
     dropout_rate: float
 
 
+# What rematerialisation policies call a product with a parameter.
+PRODUCT = "product"
+
+
 @jax.custom_vjp
 def matmul(x: Float[Array, "B T in"], kernel: Float[Array, "in out"]) -> Float[Array, "B T out"]:
     """Multiplies the last dimension by a kernel.
@@ -101,18 +107,30 @@ def matmul(x: Float[Array, "B T in"], kernel: Float[Array, "in out"]) -> Float[A
 
 def _matmul_forward(x, kernel):
     # Not `matmul` itself, which would hide the product from rematerialisation policies.
-    return jnp.einsum("bti,io->bto", x, kernel), (x, kernel)
+    return checkpoint_name(jnp.einsum("bti,io->bto", x, kernel), PRODUCT), (x, kernel)
 
 
 def _matmul_backward(residuals, gradient):
     x, kernel = residuals
-    return (
-        jnp.einsum("bto,io->bti", gradient, kernel),
-        jnp.einsum("bti,bto->io", x, gradient),
-    )
+    return jnp.einsum("bto,io->bti", gradient, kernel), over_tokens(x, gradient)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def over_tokens(x: Float[Array, "B T I"], y: Float[Array, "B T O"]) -> Float[Array, "I O"]:
+    """Sums the outer products over all tokens: the gradient of a kernel, in the dtype of both.
+
+    A CPU multiplies as they lie only matrices, and fast only into one that is wider than high;
+    anything else it first turns round by copies, at the cost of the product itself.
+    """
+    if jax.default_backend() != "cpu":
+        return jnp.einsum("bti,bto->io", x, y)
+    x, y = (array.reshape(-1, array.shape[-1]) for array in (x, y))
+    if x.shape[1] <= y.shape[1]:
+        return jnp.einsum("ti,to->io", x, y)
+    # The barrier keeps the compiler from computing the transpose after all.
+    return jax.lax.optimization_barrier(jnp.einsum("to,ti->oi", y, x)).T
 
 
 def linear(
@@ -139,6 +157,13 @@ def linear(
     return y + kernel.scale * matmul(narrow, kernel.b.astype(config.dtype))
 
 
+# What lies between matrix products is cheaper to compute again from what they need anyway than to
+# keep: the backward pass of a layer then reads half as much. Layers are scanned, so that the
+# compiler cannot merge the two computations, and needs no barrier that keeps it from that.
+recomputed = functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0,))
+
+
+@recomputed
 def rms_norm(
     config: ModelConfig, x: Float[Array, "*rows D"], scale: Float[Array, " D"]
 ) -> Float[Array, "*rows D"]:
@@ -186,14 +211,20 @@ def feed_forward(
     if config.mlp == "relu":
         hidden = jax.nn.relu(up)
     else:
-        gate = linear(config, x, params["gate"], key, site=3)
-        # T5 1.1 was trained with the tanh approximation of GELU.
-        activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
-        hidden = activation(gate) * up
+        hidden = _gated(config, linear(config, x, params["gate"], key, site=3), up)
     hidden = constrain(hidden, "batch", "length", "mlp")
     hidden = dropout(hidden, config.dropout_rate, key, site=0)
     y = linear(config, hidden, params["down"], key, site=4)
     return rms_norm(config, y, params["post_norm"]) if config.post_norms else y
+
+
+@recomputed
+def _gated(
+    config: ModelConfig, gate: Float[Array, "B T F"], up: Float[Array, "B T F"]
+) -> Float[Array, "B T F"]:
+    # T5 1.1 was trained with the tanh approximation of GELU.
+    activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
+    return activation(gate) * up
 
 
 def embed(
@@ -209,24 +240,46 @@ def embed(
     return constrain(x, "batch", "length", "embed_act")
 
 
-def output_logits(
-    config: ModelConfig, params: Params, x: Float[Array, "B T D"]
-) -> Float[Array, "B T V"]:
-    """Returns float32 logits over the embedding rows.
+class Output(NamedTuple):
+    """What logits are made of.
+
+    Attributes:
+      hidden: normalised last hidden states, in the model's dtype.
+      kernel: embedding table or output layer, in the model's dtype.
+      rows_first: the kernel is [V, D], not [D, V].
+      softcap: bound of the logits, or None.
+    """
+
+    hidden: Float[Array, "B T D"]
+    kernel: Float[Array, "V D"] | Float[Array, "D V"]
+    rows_first: bool
+    softcap: float | None
+
+
+def output(config: ModelConfig, params: Params, x: Float[Array, "B T D"]) -> Output:
+    """Returns what the logits over the embedding rows are made of.
 
     Args:
       config: says whether and how the embeddings are tied.
       params: parameters of the whole transformer.
       x: normalised last hidden states.
     """
-    if config.tie_embeddings:
-        head = params["embedding"].T
+    if config.tie_embeddings and config.scaling == "t5":
         # T5 with unit-variance embeddings: keeps the initial logits at unit variance too.
-        x = x * config.d_model**-0.5 if config.scaling == "t5" else x
-    else:
-        head = params["head"]
-    logits = jnp.einsum(
-        "btd,dv->btv", x, head.astype(config.dtype), preferred_element_type=jnp.float32
-    )
-    logits = softcap(logits, config.logit_softcap)
-    return constrain(logits, "batch", "length", "vocab")
+        x = x * config.d_model**-0.5
+    kernel = params["embedding" if config.tie_embeddings else "head"].astype(config.dtype)
+    return Output(x, kernel, config.tie_embeddings, config.logit_softcap)
+
+
+def logits_of(output: Output) -> Float[Array, "B T V"]:
+    """Returns float32 logits over the embedding rows."""
+    axes = "btd,vd->btv" if output.rows_first else "btd,dv->btv"
+    logits = jnp.einsum(axes, output.hidden, output.kernel, preferred_element_type=jnp.float32)
+    return constrain(softcap(logits, output.softcap), "batch", "length", "vocab")
+
+
+def output_logits(
+    config: ModelConfig, params: Params, x: Float[Array, "B T D"]
+) -> Float[Array, "B T V"]:
+    """Returns float32 logits over the embedding rows, of normalised last hidden states."""
+    return logits_of(output(config, params, x))

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.batch import Batch
-from flan_jax.model import attention, soft_prompt
+from flan_jax.model import attention, attention_kernels, layers, soft_prompt, visibility
 from flan_jax.model.block import (
     LayerCache,
     Layers,
@@ -30,13 +30,15 @@ from flan_jax.model.block import (
 )
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import (
+    Output,
     Params,
     dropout,
     embed,
-    output_logits,
+    logits_of,
     parameter,
     rms_norm,
 )
+from flan_jax.model.visibility import Visibility
 
 # Distinct streams of dropout keys.
 _ENCODER, _DECODER = 0, 1
@@ -104,15 +106,17 @@ def rematerialise(config: ModelConfig, layer: Callable) -> Callable:
     """Wraps a layer so that its backward pass recomputes what `config.remat` says."""
     if config.remat == "none":
         return layer
-    policies = {
-        "full": jax.checkpoint_policies.nothing_saveable,
-        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    }
+    # By name rather than by kind of operation: the products inside attention are not to be kept.
+    kept = {
+        "dots_attention": (layers.PRODUCT, attention_kernels.MIXED),
+        "dots": (layers.PRODUCT,),
+        "attention": (attention_kernels.MIXED,),
+        "full": (),
+    }[config.remat]
+    policy = jax.checkpoint_policies.save_only_these_names(*kept)
     # Inside a scan the compiler cannot merge the recomputation with the first computation, so
     # the barriers that prevent it are left out.
-    return jax.checkpoint(
-        layer, policy=policies[config.remat], prevent_cse=not config.scan_layers
-    )
+    return jax.checkpoint(layer, policy=policy, prevent_cse=not config.scan_layers)
 
 
 def scan_or_unroll(config: ModelConfig, body: Callable, x: Array, xs: Any) -> tuple[Array, Any]:
@@ -151,10 +155,10 @@ def apply_stack(
         x, cache = apply_layer(config, params, x, shared, layer_key, local=local)
         return x, cache if keep_cache else None
 
-    layers = params["layers"]
-    count = jax.tree.leaves(layers)[0].shape[0]
+    stacked = params["layers"]
+    count = jax.tree.leaves(stacked)[0].shape[0]
     x = dropout(x, config.dropout_rate, key, site=count)
-    xs = layers, jnp.arange(count), local_layers(config, count)
+    xs = stacked, jnp.arange(count), local_layers(config, count)
     x, cache = scan_or_unroll(config, rematerialise(config, body), x, xs)
     x = rms_norm(config, x, params["norm"])
     return dropout(x, config.dropout_rate, key, site=count + 1), cache
@@ -165,7 +169,7 @@ def with_positions(
     params: Params,
     shared: Shared,
     positions: Int[Array, "B T"],
-    bias_of: Callable[[Array], Array],
+    bias_of: Callable[[Array], Array | attention.Bias],
 ) -> Shared:
     """Adds what the model's kind of positions needs.
 
@@ -209,35 +213,14 @@ def encode(
         tokens, segments, positions = row
     length = tokens.shape[1]
     bias_of = functools.partial(
-        attention.relative_bias, config, queries=length, keys=length, bidirectional=True
+        attention.whole_bias, config, queries=length, keys=length, bidirectional=True
     )
-    shared = Shared(mask=attention.segment_mask(segments, segments))
+    shared = Shared(mask=Visibility(segments, segments))
     shared = with_positions(config, stack, shared, positions, bias_of)
     key = None if dropout_key is None else jax.random.fold_in(dropout_key, _ENCODER)
     x = embed(config, params["embedding"], tokens)
     x = soft_prompt.place(config, params, x, segments, positions)
     return apply_stack(config, stack, x, shared, key)[0]
-
-
-def decode(
-    config: ModelConfig,
-    params: Params,
-    batch: Batch,
-    encoded: Float[Array, "B S D"] | None = None,
-    dropout_key: PRNGKeyArray | None = None,
-) -> Float[Array, "B T V"]:
-    """Returns the float32 logits of the decoder, given the encoder's output.
-
-    Args:
-      config: the model.
-      params: its parameters.
-      batch: its `decoder_*` fields and, with an encoder, `encoder_segments` are read.
-      encoded: output of `encode`; None for decoder-only models.
-      dropout_key: None for no dropout.
-    """
-    key = None if dropout_key is None else jax.random.fold_in(dropout_key, _DECODER)
-    hidden, _ = decoder_hidden(config, params, batch, encoded, key)
-    return output_logits(config, params, hidden)
 
 
 def decoder_hidden(
@@ -266,17 +249,17 @@ def decoder_hidden(
     cross_mask = None
     if encoded is not None:
         encoder_segments = soft_prompt.before_segments(params, batch.encoder_segments)
-        cross_mask = attention.segment_mask(segments, encoder_segments)
-    mask = attention.causal_mask(segments, prefix, config.sliding_window)
+        cross_mask = Visibility(segments, encoder_segments)
+    mask = visibility.causal(segments, prefix, config.sliding_window)
     shared = Shared(mask, encoded=encoded, cross_mask=cross_mask)
     if config.global_every is not None:
         shared = shared._replace(
-            mask=attention.causal_mask(segments, prefix), local_mask=mask
+            mask=visibility.causal(segments, prefix), local_mask=mask
         )
     length = segments.shape[1]
     # A prefix looks ahead, so later positions need buckets of their own.
     bias_of = functools.partial(
-        attention.relative_bias,
+        attention.whole_bias,
         config,
         queries=length,
         keys=length,
@@ -296,7 +279,17 @@ def apply(
     batch: Batch,
     dropout_key: PRNGKeyArray | None = None,
 ) -> Float[Array, "B T V"]:
-    """Returns the float32 logits of the whole model.
+    """Returns the float32 logits of the whole model; the arguments are those of `output`."""
+    return logits_of(output(config, params, batch, dropout_key))
+
+
+def output(
+    config: ModelConfig,
+    params: Params,
+    batch: Batch,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Output:
+    """Returns what the logits of the whole model are made of, for a loss that needs no more.
 
     Args:
       config: the model (static under `jax.jit`).
@@ -314,7 +307,7 @@ def apply(
             f"{'' if has_encoder else 'no '}encoder_tokens; build the feed with "
             f"architecture={config.architecture!r}."
         )
-    encoded = None
+    encoded = key = None
     if has_encoder:
         encoded = encode(
             config,
@@ -324,4 +317,7 @@ def apply(
             batch.encoder_positions,
             dropout_key,
         )
-    return decode(config, params, batch, encoded, dropout_key)
+    if dropout_key is not None:
+        key = jax.random.fold_in(dropout_key, _DECODER)
+    hidden, _ = decoder_hidden(config, params, batch, encoded, key)
+    return layers.output(config, params, hidden)

@@ -164,3 +164,12 @@ def global_batch(batch: Batch, mesh: Mesh) -> Batch:
         ),
         batch,
     )
+
+
+def ways(*axes: str) -> int:
+    """Returns in how many parts the mesh of `jax.set_mesh` splits dimensions of these names."""
+    mesh = jax.sharding.get_abstract_mesh()
+    names = [RULES[axis] for axis in axes]
+    flat = [name for one in names for name in ((one,) if isinstance(one, str) else one or ())]
+    sizes = dict(zip(mesh.axis_names, mesh.axis_sizes, strict=True))
+    return int(np.prod([sizes.get(name, 1) for name in flat]))

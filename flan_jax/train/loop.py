@@ -22,6 +22,7 @@ from flan_jax.data import feed
 from flan_jax.data.mixture import Mixture, open_mixture
 from flan_jax.model import transformer
 from flan_jax.model.config import ModelConfig
+from flan_jax.model.layers import Output
 from flan_jax.parallel import rules
 from flan_jax.parallel.mesh import MeshConfig, make_mesh, torus_note
 from flan_jax.train import (
@@ -385,12 +386,12 @@ def _starting_state(
 def _train_step(
     run: TrainRun, optimizer: optax.GradientTransformation, abstract: TrainState, frozen: PyTree
 ):
-    def beside_frozen(trained: PyTree, batch: Batch, key: jax.Array, frozen: PyTree) -> jax.Array:
+    def beside_frozen(trained: PyTree, batch: Batch, key: jax.Array, frozen: PyTree) -> Output:
         params = trainable.in_training(run.trainable, frozen, trained)
-        return transformer.apply(run.model, params, batch, key)
+        return transformer.output(run.model, params, batch, key)
 
     step = make_train_step(
-        beside_frozen if run.trainable else functools.partial(transformer.apply, run.model),
+        beside_frozen if run.trainable else functools.partial(transformer.output, run.model),
         optimizer,
         make_schedule(run.optimizer, run.steps),
         run.loss,

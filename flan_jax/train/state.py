@@ -1,5 +1,6 @@
 """The train state and its creation, sharded from the first byte."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import optax
 from jaxtyping import Array, Int
 
 from flan_jax.parallel import rules
+from flan_jax.train import rounding
 from flan_jax.train.optimizer import state_axes
 
 PyTree = Any
@@ -30,7 +32,12 @@ class TrainState(NamedTuple):
 
 def fresh_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
     """The state at step 0 from given parameters."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, _init(optimizer, params))
+
+
+def _init(optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
+    # The optimiser works in float32 whatever the parameters are stored in.
+    return optimizer.init(rounding.as_float32(params))
 
 
 def abstract_state(
@@ -95,7 +102,8 @@ def state_from_params(
       abstract: shapes and shardings, from `abstract_state`.
     """
     shardings = _shardings(abstract)
-    opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
+    init = functools.partial(_init, optimizer)
+    opt_state = jax.jit(init, out_shardings=shardings.opt_state)(params)
     step = jax.device_put(jnp.zeros((), jnp.int32), shardings.step)
     return TrainState(step, params, opt_state)
 

@@ -12,14 +12,19 @@ import optax
 from jaxtyping import Array, Float
 
 from flan_jax.batch import Batch
+from flan_jax.model.layers import Output
 from flan_jax.parallel import rules
-from flan_jax.train.losses import LossConfig, LossSums, cross_entropy
+from flan_jax.train import rounding
+from flan_jax.train.losses import LossConfig, LossSums, chunked_cross_entropy
 from flan_jax.train.schedules import Schedule
 from flan_jax.train.state import TrainState
 
 PyTree = Any
-Forward = Callable[..., Float[Array, "B T V"]]
+Forward = Callable[..., Output]
 Metrics = dict[str, Float[Array, ""]]
+
+# The stream of the step's key that rounds parameters; microbatches have those from 0.
+_ROUNDING = 2**31 - 1
 
 
 def make_train_step(
@@ -35,11 +40,13 @@ def make_train_step(
 
     The loss is the mean over target tokens of the whole batch, so accumulating gradients over
     microbatches gives the gradient of the batch whatever their shares of real tokens. Dropout is
-    keyed by the step and the microbatch, so a resumed run draws what it would have drawn.
+    keyed by the step and the microbatch, so a resumed run draws what it would have drawn; so is
+    the rounding of bfloat16 parameters, whose gradients are summed and whose updates are computed
+    in float32.
 
     Args:
       forward: function of the state's parameters, batch, dropout key and, if the step is given
-        them, frozen parameters to logits [B, T, V].
+        them, frozen parameters to what logits are made of (`transformer.output`).
       optimizer: the optimiser; `learning_rate` is its schedule, here for the metrics.
       learning_rate: function of the update's index, from 0.
       loss: what is added to cross-entropy.
@@ -61,10 +68,8 @@ def make_train_step(
     def loss_sum(
         params: PyTree, batch: Batch, key: Array, *frozen: PyTree
     ) -> tuple[Float[Array, ""], LossSums]:
-        logits = forward(params, batch, key, *frozen)
-        return cross_entropy(
-            logits, batch.decoder_targets, batch.weights, loss.z_loss, loss.label_smoothing
-        )
+        output = forward(params, batch, key, *frozen)
+        return chunked_cross_entropy(loss, output, batch.decoder_targets, batch.weights)
 
     gradient_of_sum = jax.value_and_grad(loss_sum, has_aux=True)
 
@@ -78,8 +83,9 @@ def make_train_step(
             )
         # A batch without target tokens has gradient 0, not 0 / 0.
         divisor = jnp.where(sums.weight > 0, sums.weight, 1.0)
-        gradient = jax.tree.map(lambda g: g / divisor.astype(g.dtype), gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        gradient = jax.tree.map(lambda g: g / divisor, rounding.as_float32(gradient))
+        params = rounding.as_float32(state.params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, params)
         grad_norm = optax.global_norm(gradient)
         finite = jnp.isfinite(grad_norm) & jnp.isfinite(total)
         metrics = {
@@ -90,11 +96,12 @@ def make_train_step(
             "target_tokens": sums.tokens,
             "tokens": _real_tokens(batch),
             "grad_norm": grad_norm,
-            "param_norm": optax.global_norm(state.params),
+            "param_norm": optax.global_norm(params),
             "learning_rate": learning_rate(state.step),
             "skipped": 1.0 - finite.astype(jnp.float32),
         }
-        params = optax.apply_updates(state.params, updates)
+        rounding_key = jax.random.fold_in(key, _ROUNDING)
+        params = rounding.apply_updates(state.params, updates, rounding_key)
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
             (params, opt_state),
@@ -111,14 +118,17 @@ def _accumulate(
     """Sums loss, sums and gradients over `count` microbatches, one at a time."""
     microbatches = jax.tree.map(lambda x: _split_rows(x, count), batch)
 
+    def one_microbatch(microbatch, key):
+        # Sums of bfloat16 would lose what comes last.
+        return rounding.as_float32(gradient_of_sum(params, microbatch, key, *frozen))
+
     def add_one(total, item):
         index, microbatch = item
-        one = gradient_of_sum(params, microbatch, jax.random.fold_in(key, index), *frozen)
+        one = one_microbatch(microbatch, jax.random.fold_in(key, index))
         return jax.tree.map(jnp.add, total, one), None
 
-    shapes = jax.eval_shape(
-        gradient_of_sum, params, jax.tree.map(lambda x: x[0], microbatches), key, *frozen
-    )
+    first = jax.tree.map(lambda x: x[0], microbatches)
+    shapes = jax.eval_shape(one_microbatch, first, key)
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
     total, _ = jax.lax.scan(add_one, zeros, (jnp.arange(count), microbatches))
     return total
