@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params, dropout, linear, parameter, rms_norm, softcap
+from flan_jax.parallel.platform import compiled_for
 from flan_jax.parallel.rules import constrain
 
 # Finite, so that a query with no key at all (padding) averages values instead of giving NaN.
@@ -320,7 +321,7 @@ def attend(
     kv_heads, dtype = keys[0].shape[1], values[0].dtype
     groups = heads // kv_heads
     queries = queries.reshape(rows, length, kv_heads, groups, width)
-    product = _product_on_cpu if jax.default_backend() == "cpu" else _product
+    product = _product_on_cpu if compiled_for() == "cpu" else _product
     logits = [product("btkgh,bksh->bkgts", queries, piece) for piece in keys]
     logits = jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0]
     logits = softcap(logits, config.attention_softcap)
