@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh
 from quick_compilation import compile_quickly  # noqa: F401
 from small_models import DECODER_ONLY, ENCODER_DECODER
 
@@ -37,22 +38,27 @@ def operands(queries, keys, kv_heads=4, width=16, bias=True, causal=False, prefi
     )  # fmt: skip
 
 
-def results(kernel, config, given, keys_of=("queries", "keys", "values")):
-    """What a kernel gives, and the gradients of queries, keys, values and bias."""
+def results(kernel, config, given, keys_of=("queries", "keys", "values"), of_table=False):
+    """What a kernel gives, and the gradients of queries, keys, values and bias (or its table)."""
     factor = jnp.cos(jnp.arange(given.queries.size)).reshape(given.queries.shape)
     real = given.visible.queries[:, :, None, None] > 0
     factor = jnp.where(real, factor, 0.0)
 
     def loss(arrays):
         changed = given._replace(**{name: arrays[name] for name in keys_of})
-        if "bias" in arrays:
+        if "table" in arrays:
+            sizes = given.bias.values.shape[2:]
+            bias = attention.whole_bias(CONFIG, arrays["table"], *sizes, given.bias.bidirectional)
+            changed = changed._replace(bias=bias)
+        elif "bias" in arrays:
             changed = changed._replace(bias=given.bias._replace(values=arrays["bias"]))
         mixed = jnp.where(real, kernel(config, changed), 0.0)
         return jnp.sum(mixed * factor), mixed
 
     arrays = {name: getattr(given, name) for name in keys_of}
     if given.bias is not None:
-        arrays["bias"] = given.bias.values
+        name, value = ("table", given.bias.table) if of_table else ("bias", given.bias.values)
+        arrays[name] = value
     (_, mixed), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(arrays)
     return gradients | {"mixed": mixed}
 
@@ -127,6 +133,18 @@ def test_splash_equals_the_logits_written_out(shape):
     assert_agree(results(splash, config, given), expected, 2e-5)
 
 
+@pytest.mark.parametrize("case", ["encoder", "odd lengths", "prefix", "grouped", "softcap"])
+def test_flash_equals_the_logits_written_out(case):
+    config, shape = BLOCK_CASES[case]
+    given = operands(**shape)
+
+    def flash(config, given):
+        return attention_kernels.flash(config, given, interpret=True)
+
+    expected = results(attention_kernels.written_out, config, given, of_table=True)
+    assert_agree(results(flash, config, given, of_table=True), expected, 2e-5)
+
+
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN runs on GPUs alone")
 @pytest.mark.parametrize("case", ["encoder", "causal", "prefix", "window", "grouped"])
 def test_cudnn_is_near_the_logits_written_out(case):
@@ -151,6 +169,10 @@ def test_the_kernel_for_the_place():
     assert chosen("gpu", **odd) is attention_kernels.written_out
     capped = dataclasses.replace(DECODER_ONLY, attention_softcap=3.0)
     assert chosen("gpu", capped, jnp.bfloat16) is attention_kernels.written_out
-    assert chosen("tpu") is attention_kernels.written_out
-    assert chosen("tpu", bias=False, width=128) is attention_kernels.splash
-    assert chosen("tpu", bias=False, width=64) is attention_kernels.written_out
+    assert chosen("tpu") is attention_kernels.flash
+    assert chosen("tpu", bias=False, causal=True) is attention_kernels.flash
+    window = dict(bias=False, causal=True, window=40)
+    assert chosen("tpu", width=128, **window) is attention_kernels.splash
+    assert chosen("tpu", width=64, **window) is attention_kernels.written_out
+    with jax.sharding.use_abstract_mesh(AbstractMesh((1, 2), ("data", "sequence"))):
+        assert chosen("tpu") is attention_kernels.written_out

@@ -18,6 +18,7 @@ from flan_jax.model import attention_blocks
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import dropout, softcap
 from flan_jax.model.visibility import MASKED, Visibility
+from flan_jax.parallel.platform import compiled_for
 
 MIXED = attention_blocks.MIXED
 
@@ -70,8 +71,10 @@ def whole_rows(
     """
     key = key if config.attention_dropout_rate else None
     operands = Operands(queries, keys, values, visible, bias, key)
-    kernel = choose(config, operands, jax.default_backend())
-    return checkpoint_name(kernel(config, operands), MIXED)
+    kernel = choose(config, operands, compiled_for())
+    mixed = kernel(config, operands)
+    # Flash attention names what it keeps; named again, it would be kept twice.
+    return mixed if kernel is flash else checkpoint_name(mixed, MIXED)
 
 
 def choose(config: ModelConfig, operands: Operands, platform: str) -> Kernel:
@@ -82,6 +85,10 @@ def choose(config: ModelConfig, operands: Operands, platform: str) -> Kernel:
         return in_blocks
     if platform == "gpu" and _cudnn_can(config, operands):
         return cudnn
+    # On rows that lie on several devices, flash attention would gather the queries too.
+    whole = mesh.empty or mesh.shape.get("sequence", 1) == 1
+    if platform == "tpu" and whole and operands.key is None and operands.visible.window is None:
+        return flash
     if platform == "tpu" and alone and _splash_can(operands):
         return splash
     return written_out
@@ -129,6 +136,39 @@ def _cudnn_can(config: ModelConfig, operands: Operands) -> bool:
         and width % 8 == 0
         and width <= 128
         and all(length % 2 == 0 for length in lengths)
+    )
+
+
+def flash(
+    config: ModelConfig, operands: Operands, interpret: bool = False
+) -> Float[Array, "B T N H"]:
+    """Our own kernel, in which T5's bias is made (Pallas); on any mesh.
+
+    Args:
+      config: distance of the last bucket and bound of the logits.
+      operands: without a window and a dropout key.
+      interpret: run the TPU's kernel as ordinary operations, slowly, on any backend.
+    """
+    # Imported here: Pallas takes a second, and the module imports `attention`.
+    from flan_jax.model.flash_attention import flash_attention
+
+    queries, keys, values, visible, bias, _ = operands
+    biased = {}
+    if bias is not None:
+        biased = {"bias_table": bias.table, "bidirectional": bias.bidirectional}
+    return flash_attention(
+        queries,
+        keys.swapaxes(1, 2),
+        values.swapaxes(1, 2),
+        query_segments=visible.queries,
+        key_segments=visible.keys,
+        max_distance=config.relative_max_distance,
+        causal=visible.causal,
+        prefix=visible.prefix,
+        softcap=config.attention_softcap,
+        platform="tpu" if interpret else None,
+        interpret=interpret,
+        **biased,
     )
 
 
@@ -221,7 +261,7 @@ def plain(
     kv_heads, dtype = keys[0].shape[1], values[0].dtype
     groups = heads // kv_heads
     queries = queries.reshape(rows, length, kv_heads, groups, width)
-    product = _product_on_cpu if jax.default_backend() == "cpu" else _product
+    product = _product_on_cpu if compiled_for() == "cpu" else _product
     logits = [product("btkgh,bksh->bkgts", queries, piece) for piece in keys]
     logits = jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0]
     logits = softcap(logits, config.attention_softcap)

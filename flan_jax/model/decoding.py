@@ -31,6 +31,7 @@ from flan_jax.model.config import ModelConfig
 from flan_jax.model.kv_cache import CacheDtype
 from flan_jax.model.layers import Params, embed, output_logits, rms_norm
 from flan_jax.model.transformer import decoder_hidden, encode, scan_or_unroll, with_positions
+from flan_jax.parallel.platform import compiled_for
 
 __all__ = [
     "Cache", "capacity", "decode_step", "encode", "extend", "init_cache", "prefill", "split_layers",
@@ -315,7 +316,7 @@ def split_params(params: Params) -> Params:
     the decoder's layers are copied once instead. Elsewhere the parameters are returned as they are:
     there the product reads its part of the stack.
     """
-    if jax.default_backend() != "cpu":
+    if compiled_for() != "cpu":
         return params
     return params | {"decoder": params["decoder"] | {"layers": _split(params["decoder"]["layers"])}}
 
