@@ -15,11 +15,11 @@ from small_models import DECODER_ONLY, ENCODER_DECODER
 
 from flan_jax.data.feed import FeedConfig
 from flan_jax.model import transformer
+from flan_jax.parallel.mesh import describe
 from flan_jax.parallel.planning import (
     analysis,
     arithmetic,
     chips,
-    command,
     compilation,
     plan,
     search,
@@ -118,7 +118,7 @@ def test_a_mesh_that_cannot_fit_is_refused_with_the_nearest_that_would(monkeypat
     message = search.refusal(whole, known)
     assert "data=8 with remat=full does not fit v5e:2x4: needs" in message
     other = search.nearest_that_fits(whole, known)
-    assert other.fits and search.describe(other.mesh) in message
+    assert other.fits and describe(other.mesh) in message
     monkeypatch.setattr(chips, "CHIPS", shrunk(split / 100))
     known = search.candidates(job, "v5e:2x4")
     assert "No mesh of these devices does" in search.refusal(whole, known)
@@ -209,17 +209,9 @@ def test_the_script_plans_for_gpus(tmp_path):
         capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "by analysis alone" in done.stdout and "--gin.MeshConfig.data=" in done.stdout
+    assert "by analysis alone" in done.stdout and "--gin.TrainRun.mesh=" in done.stdout
     best = json.loads((tmp_path / "p.json").read_text())[0]
     assert best["fits"] and best["method"] == "analysis"
-
-
-def test_a_mesh_is_given_by_name():
-    assert command.parse_mesh("data=4, fsdp=16") == (4, 16, 1, 1)
-    assert command.parse_mesh("tensor=2") == (1, 1, 2, 1)
-    for text in ("4,16,1", "data=4,data=2", "fsdp=0", "model=2", ""):
-        with pytest.raises(ValueError, match="is not understood"):
-            command.parse_mesh(text)
 
 
 def test_code_asks_the_mesh_which_platform_it_is_compiled_for():

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flan_jax.data.feed import FeedConfig
-from flan_jax.parallel.mesh import AXES
+from flan_jax.parallel.mesh import MeshConfig, resolve
 from flan_jax.parallel.planning import page, plan, search, tables
 from flan_jax.parallel.planning.compilation import Job
 from flan_jax.parallel.planning.plan import Plan
@@ -86,14 +85,8 @@ def _plan(
     known = search.candidates(job, arguments.topology, arguments.slices, remats)
     chosen = known
     if arguments.mesh:
-        shape = parse_mesh(arguments.mesh)
         devices = plan.device_count(arguments.topology, arguments.slices)
-        if math.prod(shape) != devices:
-            raise ValueError(
-                f"--mesh {arguments.mesh} has {math.prod(shape)} devices, but {arguments.topology} "
-                f"x {arguments.slices} slice(s) has {devices}. The best that fits by analysis: "
-                f"{search.describe(known[0].mesh)}."
-            )
+        shape = resolve(MeshConfig.parse(arguments.mesh), devices)
         chosen = [
             plan.analyse(search.with_remat(job, remat), arguments.topology, shape, arguments.slices)
             for remat in remats
@@ -149,21 +142,3 @@ def _compile(
         "decode" if arguments.decode else "train",
         arguments.hlo,
     )
-
-
-def parse_mesh(text: str) -> search.Shape:
-    """Reads "data=4,fsdp=16"; axes that are left out have one device.
-
-    Raises:
-      ValueError: for anything else.
-    """
-    sizes: dict[str, int] = {}
-    for part in text.replace(" ", "").split(","):
-        name, _, size = part.partition("=")
-        if name not in AXES or name in sizes or not size.isdecimal() or not int(size):
-            raise ValueError(
-                f"--mesh {text!r}: {part!r} is not understood. Expected name=number once for some "
-                f"of {', '.join(AXES)}, e.g. data=4,fsdp=16."
-            )
-        sizes[name] = int(size)
-    return tuple(sizes.get(axis, 1) for axis in AXES)

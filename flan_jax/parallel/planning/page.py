@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from flan_jax.data.feed import FeedConfig
+from flan_jax.parallel.mesh import describe
 from flan_jax.parallel.planning import plan, search, tables
 from flan_jax.parallel.planning.compilation import Job
 from flan_jax.parallel.planning.plan import Plan
@@ -166,7 +167,7 @@ def _section(found: Sequence[tuple[int, Plan]]) -> str:
     for _, one in ordered:
         if one.forward_weight_all_reduces:
             text += (
-                f"\n\n{one.topology}, {search.describe(one.mesh)}: "
+                f"\n\n{one.topology}, {describe(one.mesh)}: "
                 f"{one.forward_weight_all_reduces} all-reduces of weights outside of gradients a "
                 "step."
             )
@@ -177,5 +178,5 @@ def _name(entry: Entry) -> str:
     slices = f"{entry.num_slices} x " if entry.num_slices > 1 else ""
     return (
         f"{entry.model}, {entry.program} step, {slices}{entry.topology}, "
-        f"{search.describe(entry.mesh)}, {entry.rows} rows, remat={entry.remat}"
+        f"{describe(entry.mesh)}, {entry.rows} rows, remat={entry.remat}"
     )

@@ -3,12 +3,10 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from flan_jax.model import transformer
 from flan_jax.parallel import rules
@@ -119,27 +117,6 @@ def device_count(topology: str, num_slices: int = 1) -> int:
     return math.prod(int(size) for size in sizes) * num_slices
 
 
-def planned_mesh(shape: Sequence[int], devices: Sequence[Any]) -> Mesh:
-    """Returns the mesh over a topology's devices; `data` spans the slices.
-
-    Raises:
-      ValueError: if `data` does not divide by the number of slices.
-    """
-    slices = len({getattr(device, "slice_index", 0) for device in devices})
-    if slices == 1:
-        return make_mesh(MeshConfig(*shape), devices)
-    if shape[0] % slices:
-        raise ValueError(
-            f"{slices} slices need a `data` axis that is a multiple of {slices}, got {shape[0]}: "
-            "only gradients are exchanged between slices."
-        )
-    inside = (shape[0] // slices, *shape[1:])
-    grid = mesh_utils.create_hybrid_device_mesh(
-        inside, (slices, 1, 1, 1), devices, allow_split_physical_axes=True
-    )
-    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
-
-
 def analyse(job: Job, topology: str, shape: tuple[int, ...], num_slices: int = 1) -> Plan:
     """Plans a train step by formulas (`planning.analysis`).
 
@@ -188,7 +165,8 @@ def compile_plan(
     chip = chips.of_topology(topology)
     if program == "train":
         analysis.check_rows(job, shape)
-    mesh = planned_mesh(shape, compilation.topology_devices(topology, num_slices))
+    devices = compilation.topology_devices(topology, num_slices)
+    mesh = make_mesh(MeshConfig(*shape), devices)
     begun = time.process_time()
     facts = (topology, num_slices, tuple(shape), job.model.remat, program, "compiled")
     build = (

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 
 import flan_jax
-from flan_jax.parallel.mesh import AXES
+from flan_jax.parallel.mesh import describe
 from flan_jax.parallel.planning import chips, plan, worker
 from flan_jax.parallel.planning.compilation import Job
 from flan_jax.parallel.planning.plan import Plan
@@ -129,12 +129,6 @@ def refusal(refused: Plan, known: Sequence[Plan]) -> str:
         f"{said} The nearest that would: {describe(other.mesh)} with remat={other.remat}, "
         f"{other.memory.total / 2**30:.1f} GiB ({other.method})."
     )
-
-
-def describe(shape: Sequence[int]) -> str:
-    """Returns e.g. "data=4,fsdp=16"; axes of size 1 other than `data` are left out."""
-    named = zip(AXES, shape, strict=True)
-    return ",".join(f"{axis}={size}" for axis, size in named if size != 1 or axis == "data")
 
 
 class Results:

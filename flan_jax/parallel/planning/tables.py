@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from flan_jax.parallel.mesh import AXES
+from flan_jax.parallel.mesh import describe
 from flan_jax.parallel.planning import chips
 from flan_jax.parallel.planning.plan import Plan
-from flan_jax.parallel.planning.search import describe
 
 _GIB = 2**30
 _KINDS = {
@@ -82,12 +81,8 @@ def details(one: Plan) -> str:
 
 def settings(one: Plan) -> str:
     """Returns the arguments of `scripts/train.py` that choose the plan's mesh and policy."""
-    sizes = [
-        f"--gin.MeshConfig.{axis}={size}"
-        for axis, size in zip(AXES, one.mesh, strict=True)
-        if size != 1 or axis == "data"
-    ]
-    return " ".join([*sizes, f"--gin.ModelConfig.remat='\"{one.remat}\"'"])
+    mesh = f"--gin.TrainRun.mesh='\"{describe(one.mesh)}\"'"
+    return f"{mesh} --gin.ModelConfig.remat='\"{one.remat}\"'"
 
 
 def markdown(plans: Sequence[tuple[int, Plan]]) -> str:
