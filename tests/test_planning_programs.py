@@ -89,6 +89,8 @@ TPU = """HloModule jit_step, is_scheduled=true
   %permute.s = (bf16[8,16]{1,0}, bf16[8,16]{1,0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%x), channel_id=11, source_target_pairs={{0,1},{1,0}}
   %permute.d = bf16[8,16]{1,0} collective-permute-done(%permute.s)
   %weight = f32[32,64]{1,0} all-reduce(%x), channel_id=12, replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}, to_apply=%add, metadata={op_name="jit(step)/jvp()/convert"}
+  %token = token[] after-all()
+  %sent = (bf16[8,16]{1,0}, u32[], token[]) send(%x, %token), channel_id=13, is_host_transfer=true, frontend_attributes={_xla_megascale_reduce_operation="SUM",_xla_megascale_transfer_type="ALL_REDUCE"}
   ROOT %next = (s32[]{:T(128)}, bf16[8,16]{1,0}, bf16[64,32]{1,0}) tuple(%i, %permute.d, %g)
 }
 
@@ -113,6 +115,7 @@ def test_the_notation_of_tpus_is_read():
         "reduce-scatter": {"count": 24, "bytes": 24 * 64 * 32 * 2},
         "collective-permute": {"count": 24, "bytes": 24 * 8 * 16 * 2},
         "all-reduce": {"count": 24, "bytes": 24 * 32 * 64 * 4},
+        "between-slices": {"count": 24, "bytes": 24 * 8 * 16 * 2},
     }
     groups = {one.kind: one.groups.tolist() for one in found}
     assert groups["all-gather"] == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -221,8 +224,11 @@ def test_slices_exchange_what_each_chip_holds():
     reduce = collective("all-reduce", 160.0, [[0, 1, 2, 3, 16, 17, 18, 19]])
     seconds = network.link_seconds([reduce], both, chip)
     # Each of the four chips of a slice exchanges its quarter, at half a byte a second.
-    assert seconds["slices"] == 2 * (160 / 4) / 2 / 0.5
+    assert seconds["between-slices"] == 2 * (160 / 4) / 2 / 0.5
     assert seconds["y+"] == 2 * 160 * 3 / 4
+    # A buffer that the compiler hands to the hosts goes to the other of two slices once.
+    handed = collective("between-slices", 40.0, [list(range(32))])
+    assert network.link_seconds([handed], both, chip) == {"between-slices": 40 / 0.5}
 
 
 def devices(*coords):

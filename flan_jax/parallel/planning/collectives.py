@@ -14,6 +14,8 @@ import numpy as np
 from flan_jax.parallel.planning import hlo
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+# What the compiler hands to the hosts, which exchange it with the other slices.
+BETWEEN_SLICES = "between-slices"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Collective:
     """One collective of the program.
 
     Attributes:
-      kind: one of `KINDS`.
+      kind: one of `KINDS`, or `BETWEEN_SLICES`.
       times: how often it runs.
       bytes: bytes of its buffer on one device, each time.
       shapes: shapes of its buffers.
@@ -52,7 +54,9 @@ def collectives(module: hlo.Module, num_devices: int) -> list[Collective]:
     for one in hlo.executions(module):
         instruction = one.instruction
         kind = instruction.opcode.removesuffix("-start")
-        if kind not in KINDS:
+        if kind == "send" and "_xla_megascale_transfer_type" in instruction.rest:
+            kind = BETWEEN_SLICES
+        if kind not in (*KINDS, BETWEEN_SLICES):
             continue
         channel = re.search(r"channel_id=(\d+)", instruction.rest)
         # A TPU's asynchronous collective is cut up into several fusions of one channel.
@@ -63,6 +67,8 @@ def collectives(module: hlo.Module, num_devices: int) -> list[Collective]:
         arrays = instruction.results
         if instruction.opcode in ("all-gather-start", "collective-permute-start"):
             arrays = _results_of_start(arrays)
+        elif kind == BETWEEN_SLICES:
+            arrays = arrays[:1]
         groups = _groups(instruction, num_devices)
         size = sum(array.bytes for array in arrays)
         if kind == "reduce-scatter":

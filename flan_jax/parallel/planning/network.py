@@ -18,10 +18,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from flan_jax.parallel.planning.chips import Chip
-from flan_jax.parallel.planning.collectives import Collective
-
-# The key of the links that lead out of a slice.
-BETWEEN_SLICES = "slices"
+from flan_jax.parallel.planning.collectives import BETWEEN_SLICES, Collective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +65,7 @@ def link_seconds(found: Iterable[Collective], where: Torus, chip: Chip) -> dict[
     """
     load: dict[str, float] = {}
     for one in found:
-        place = _permute_bytes if one.kind == "collective-permute" else _group_bytes
+        place = _PLACES.get(one.kind, _group_bytes)
         for link, size in place(one, where).items():
             load[link] = load.get(link, 0.0) + one.times * size
     bandwidth = {BETWEEN_SLICES: chip.network_bandwidth}
@@ -125,3 +122,12 @@ def _permute_bytes(one: Collective, where: Torus) -> dict[str, float]:
                 # All links of the axis share the hops of all pairs.
                 load["xyz"[axis] + sign] = one.bytes * max(1.0, hops.sum() / len(where.slices))
     return load
+
+
+def _slice_bytes(one: Collective, where: Torus) -> dict[str, float]:
+    """Bytes that a chip's host sends to other slices to sum a buffer over all of them."""
+    slices = len(np.unique(where.slices))
+    return {BETWEEN_SLICES: 2 * one.bytes * (slices - 1) / slices}
+
+
+_PLACES = {"collective-permute": _permute_bytes, BETWEEN_SLICES: _slice_bytes}

@@ -90,7 +90,8 @@ runs.
 - *MFU bound*: useful arithmetic at peak over the longest of the three. Latency, imperfect overlap
   and everything that is no matrix product come on top: a real run stays below it.
 - *collectives GB*: bytes a step and chip by kind, loops multiplied. Permutes are all-gathers and
-  reduce-scatters that the compiler has cut up to overlap them with products.
+  reduce-scatters that the compiler has cut up to overlap them with products; *slices* is what
+  hosts exchange with other slices.
 - *CPU s*: how long compiling took.
 
 None of the train steps below reduces whole weights over the mesh in its forward pass, unless a

@@ -15,6 +15,7 @@ _KINDS = {
     "reduce-scatter": "scatter",
     "all-to-all": "all-to-all",
     "collective-permute": "permute",
+    "between-slices": "slices",
 }
 
 
