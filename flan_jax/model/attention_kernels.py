@@ -18,6 +18,7 @@ from flan_jax.model import attention_blocks
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import dropout, softcap
 from flan_jax.model.visibility import MASKED, Visibility
+from flan_jax.parallel.platform import compiled_for
 
 MIXED = attention_blocks.MIXED
 
@@ -70,7 +71,7 @@ def whole_rows(
     """
     key = key if config.attention_dropout_rate else None
     operands = Operands(queries, keys, values, visible, bias, key)
-    kernel = choose(config, operands, jax.default_backend())
+    kernel = choose(config, operands, compiled_for())
     return checkpoint_name(kernel(config, operands), MIXED)
 
 
@@ -221,7 +222,7 @@ def plain(
     kv_heads, dtype = keys[0].shape[1], values[0].dtype
     groups = heads // kv_heads
     queries = queries.reshape(rows, length, kv_heads, groups, width)
-    product = _product_on_cpu if jax.default_backend() == "cpu" else _product
+    product = _product_on_cpu if compiled_for() == "cpu" else _product
     logits = [product("btkgh,bksh->bkgts", queries, piece) for piece in keys]
     logits = jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0]
     logits = softcap(logits, config.attention_softcap)

@@ -29,6 +29,7 @@ from flan_jax.model.flash_attention_tiles import (
     pad_to,
 )
 from flan_jax.parallel import rules
+from flan_jax.parallel.platform import compiled_for
 
 # What rematerialisation policies call what the forward kernel makes: where it is saved, the
 # backward pass does not run that kernel again.
@@ -78,7 +79,7 @@ def flash_attention(
       softcap: bound of the logits before the bias; None for none.
       block: queries and keys of a tile, a power of two; on TPUs 128 or more (interpreted, 8), on
         GPUs 16. None to have it chosen.
-      platform: whose kernels; None for the default backend's.
+      platform: whose kernels; None for those of the platform that is compiled for.
       interpret: run the kernels as JAX operations, slowly, on any backend.
 
     Raises:
@@ -86,7 +87,7 @@ def flash_attention(
         `causal`, a `block` that is no power of two, or a backend without kernels.
     """
     _check(q, k, bias_table, causal, prefix, block)
-    platform = platform or {"tpu": "tpu", "gpu": "gpu"}.get(jax.default_backend(), "")
+    platform = platform or {"tpu": "tpu", "gpu": "gpu"}.get(compiled_for(), "")
     kernels = _kernels(platform)
     block_q, block_k = (block or kernels.choose_block(x.shape[1], x.dtype) for x in (q, k))
     if bias_table is not None:
@@ -143,7 +144,7 @@ def _kernels(platform: str) -> ModuleType:
     if platform == "gpu":
         return flash_attention_gpu
     raise ValueError(
-        f"flash_attention has kernels for TPU and GPU, not for {jax.default_backend()!r}. Use "
+        f"flash_attention has kernels for TPU and GPU, not for {compiled_for()!r}. Use "
         "flan_jax.model.attention.attend, or platform='tpu', interpret=True in tests."
     )
 

@@ -17,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.model.config import ModelConfig
+from flan_jax.parallel.platform import compiled_for
 from flan_jax.parallel.rules import constrain
 
 Params = dict  # nested dict of arrays
@@ -124,7 +125,7 @@ def over_tokens(x: Float[Array, "B T I"], y: Float[Array, "B T O"]) -> Float[Arr
     A CPU multiplies as they lie only matrices, and fast only into one that is wider than high;
     anything else it first turns round by copies, at the cost of the product itself.
     """
-    if jax.default_backend() != "cpu":
+    if compiled_for() != "cpu":
         return jnp.einsum("bti,bto->io", x, y)
     x, y = (array.reshape(-1, array.shape[-1]) for array in (x, y))
     if x.shape[1] <= y.shape[1]:
