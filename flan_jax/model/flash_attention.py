@@ -79,7 +79,7 @@ def flash_attention(
       softcap: bound of the logits before the bias; None for none.
       block: queries and keys of a tile, a power of two; on TPUs 128 or more (interpreted, 8), on
         GPUs 16. None to have it chosen.
-      platform: whose kernels; None for the default backend's.
+      platform: whose kernels; None for those of the platform that is compiled for.
       interpret: run the kernels as JAX operations, slowly, on any backend.
 
     Raises:

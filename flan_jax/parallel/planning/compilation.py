@@ -83,7 +83,7 @@ def trace_train_step(job: Job, mesh: Mesh) -> jax.stages.Traced:
     """Traces the train step that `train.loop` runs, over a mesh of any devices."""
     abstract, optimizer = abstract_train_state(job, mesh)
     step = make_train_step(
-        functools.partial(transformer.apply, job.model),
+        functools.partial(transformer.output, job.model),
         optimizer,
         make_schedule(job.optimizer, 1000),
         job.loss,
