@@ -58,6 +58,21 @@ def test_arithmetic_of_one_layer_by_hand():
     assert counted < dots < full < counted + 1.02 * layers
 
 
+def test_a_mapped_program_counts_on_every_device():
+    mesh = analysis.abstract_mesh((2, 2, 1, 1))
+    spec = jax.P("data")
+
+    def local(a, b):
+        return a @ b
+
+    with jax.sharding.use_abstract_mesh(mesh):
+        mapped = jax.shard_map(local, in_specs=(spec, jax.P()), out_specs=spec)
+        shapes = [jax.ShapeDtypeStruct(shape, "float32") for shape in ((6, 5), (5, 7))]
+        traced = jax.jit(mapped).trace(*shapes)
+    # Three rows each on four devices, since nothing is split over `fsdp`.
+    assert arithmetic.matrix_flops(traced.jaxpr) == 4 * 2 * 3 * 5 * 7
+
+
 def test_memory_by_hand():
     """Parameters of the layers are split over fsdp=4 x tensor=2, norms over nothing."""
     d, inner, f, v = 32, 64, 64, 96
