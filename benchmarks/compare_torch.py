@@ -32,9 +32,10 @@ def ours():
 
     from flan_jax.data.feed import FeedConfig
     from flan_jax.parallel.mesh import MeshConfig, make_mesh
-    from flan_jax.train import flops
+    from flan_jax.train import flops, host_memory
     from flan_jax.train.optimizer import OptimizerConfig
 
+    host_memory.keep_between_steps()  # as `train` does
     config = dataclasses.replace(shapes.MODELS["t5_1_1_small"], dtype="float32")
     feed = FeedConfig(inputs_length=512, targets_length=128, batch_size=8)
     mesh = make_mesh(MeshConfig())

@@ -90,16 +90,16 @@ def _forward(settings, queries, keys, values, bias, visible, key):
         weights = jnp.exp(logits - largest)
         inverse = 1 / jnp.sum(weights, axis=-1, keepdims=True)
         weights = dropout(weights, settings.dropout_rate, block.key, site=0)
-        return None, (weights @ block.values * inverse, largest[:, 0], inverse[:, 0])
+        return None, (weights @ block.values * inverse, inverse[:, 0])
 
-    _, (mixed, *normaliser) = jax.lax.scan(one, None, np.divmod(np.arange(heads * rows), rows))
+    _, (mixed, inverse) = jax.lax.scan(one, None, np.divmod(np.arange(heads * rows), rows))
     mixed = checkpoint_name(_split(mixed, heads).transpose(1, 2, 0, 3), MIXED)
-    normaliser = [checkpoint_name(_split(x, heads), MIXED) for x in normaliser]  # [N, B, T] each
-    return mixed, (operands, mixed, normaliser)
+    inverse = checkpoint_name(_split(inverse, heads), MIXED)  # [N, B, T]
+    return mixed, (operands, mixed, inverse)
 
 
 def _backward(settings, residuals, gradient):
-    operands, mixed, (largest, inverse) = residuals
+    operands, mixed, inverse = residuals
     queries, keys, values, bias, visible, key = operands
     rows, length, heads, width = queries.shape
     slots, groups = keys.shape[2], heads // keys.shape[1]
@@ -111,7 +111,9 @@ def _backward(settings, residuals, gradient):
         head, row = place
         block = _block(operands, head, row)
         logits, slope = _logits(settings, block)
-        weights = jnp.exp(logits - largest[head, row][:, None])
+        # The largest is found again: with one that was kept the compiler fuses the exponential
+        # with what makes the logits, then does not vectorise it, and it takes ten times as long.
+        weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
         out = gradient[row, :, head]
         of_weights = dropout(out @ block.values.T, settings.dropout_rate, block.key, site=0)
         of_logits = weights * (of_weights - along[head, row][:, None])

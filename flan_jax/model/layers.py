@@ -208,24 +208,31 @@ def feed_forward(
       key: dropout key of the layer, or None.
     """
     x = rms_norm(config, x, params["norm"])
-    up = linear(config, x, params["up"], key, site=2)
-    if config.mlp == "relu":
-        hidden = jax.nn.relu(up)
-    else:
-        hidden = _gated(config, linear(config, x, params["gate"], key, site=3), up)
-    hidden = constrain(hidden, "batch", "length", "mlp")
-    hidden = dropout(hidden, config.dropout_rate, key, site=0)
-    y = linear(config, hidden, params["down"], key, site=4)
+    gate, up = None, linear(config, x, params["up"], key, site=2)
+    if config.mlp != "relu":
+        gate = linear(config, x, params["gate"], key, site=3)
+    y = _activate_and_project(config, gate, up, params["down"], key)
     return rms_norm(config, y, params["post_norm"]) if config.post_norms else y
 
 
 @recomputed
-def _gated(
-    config: ModelConfig, gate: Float[Array, "B T F"], up: Float[Array, "B T F"]
-) -> Float[Array, "B T F"]:
-    # T5 1.1 was trained with the tanh approximation of GELU.
-    activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
-    return activation(gate) * up
+def _activate_and_project(
+    config: ModelConfig,
+    gate: Float[Array, "B T F"] | None,
+    up: Float[Array, "B T F"],
+    down: Float[Array, "F D"] | LowRank,
+    key: PRNGKeyArray | None,
+) -> Float[Array, "B T D"]:
+    """Returns the second half of a feed-forward layer; the product itself is never recomputed."""
+    if gate is None:
+        hidden = jax.nn.relu(up)
+    else:
+        # T5 1.1 was trained with the tanh approximation of GELU.
+        activation = jax.nn.silu if config.mlp == "swiglu" else jax.nn.gelu
+        hidden = activation(gate) * up
+    hidden = constrain(hidden, "batch", "length", "mlp")
+    hidden = dropout(hidden, config.dropout_rate, key, site=0)
+    return linear(config, hidden, down, key, site=4)
 
 
 def embed(
