@@ -74,6 +74,7 @@ setup(
         "beam": ["apache-beam"],
         "gcs": ["gcsfs"],
         "hf": ["datasets", "transformers"],
+        "lm_eval": ["lm_eval>=0.4.13"],
         "test": ["pytest", "pytest-xdist", "ruff"],
     },
 )

@@ -130,6 +130,14 @@ class TokenizerVocabulary:
         unknown = model.get("unk_token")
         return None if unknown is None else self._tokenizer.token_to_id(unknown)
 
+    @functools.cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that are no part of a text: the special tokens, and what the file marks so."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        marked = {token for token, about in added.items() if about.special}
+        named = {self.eos_id, self.bos_id, self.pad_id}
+        return frozenset((marked | named) - {None})
+
     @property
     def boundaries(self) -> Boundaries:
         """The tokens that sequences of decoder-only models begin and end with.

@@ -57,6 +57,10 @@ class AnyVocabulary(Protocol):
         """Id of what is unknown, or None."""
 
     @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that are no part of a text: its bounds, padding, unknown, sentinels, markers."""
+
+    @property
     def boundaries(self) -> Boundaries:
         """The tokens that sequences of decoder-only models begin and end with."""
 

@@ -92,6 +92,13 @@ class Vocabulary:
         """Id that begins a text; None if the model has none."""
         return _present(self._processor.bos_id())
 
+    @functools.cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that are no part of a text: control pieces, unknown and sentinels."""
+        processor, pieces = self._processor, self.size - self.extra_ids
+        controls = (token for token in range(pieces) if processor.is_control(token))
+        return frozenset([self.unk_id, *controls, *range(pieces, self.size)])
+
     @property
     def boundaries(self) -> Boundaries:
         """The tokens that sequences of decoder-only models begin and end with.

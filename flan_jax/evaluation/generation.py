@@ -229,7 +229,7 @@ def answer_chats(
     Raises:
       ValueError: the template is unknown, does not fit the model, or a text holds its markers.
     """
-    config = _chat_model(config, run.chat_template)
+    config = chat_model(config, run.chat_template)
     every = encode, run.inputs_length, run.decoding.boundaries.end
     made = [_chat_prompt(run.chat_template, chat, *every) for chat in chats]
     template = chat_templates.TEMPLATES.get(run.chat_template)
@@ -241,8 +241,12 @@ def answer_chats(
     return texts, sum(cut for _, cut in made)
 
 
-def _chat_model(config: ModelConfig, name: str) -> ModelConfig:
-    """The model as it reads conversations: what has markers is trained on from left to right."""
+def chat_model(config: ModelConfig, name: str) -> ModelConfig:
+    """The model as it reads conversations: what has markers is trained on from left to right.
+
+    Raises:
+      ValueError: the chat template is unknown, or does not fit the model.
+    """
     chat_templates.check_name(name)
     if name == chat_templates.PLAIN:
         return config

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import PAD_ID, Boundaries
 from flan_jax.evaluation import batching
@@ -38,6 +38,19 @@ _LEAST_PROMPT, _LEAST_ROW, _LEAST_PLACES = 32, 4, 4
 ROW_LENGTH = 128
 _LOGITS_AT_ONCE = 32  # positions of all rows; logits over the vocabulary are the largest array
 _OPTIONS_AT_ONCE = 16  # options without a prompt that share an empty one
+
+
+class OptionScores(NamedTuple):
+    """What a model says of the options of one example.
+
+    Attributes:
+      scores: float32, the summed log-probability of each option, in nats.
+      greedy: whether each token of an option is the likeliest one there, so that greedy decoding
+        would write the option. A token that is as likely as another one counts.
+    """
+
+    scores: Float[np.ndarray, " k"]
+    greedy: Bool[np.ndarray, " k"]
 
 
 class _Rows(NamedTuple):
@@ -114,6 +127,21 @@ def iterate_scores(
     Batches whose positions are all in `done` are left out; the others are as without it. Scores
     that are not finite are yielded too; see `check_finite`.
     """
+    every = config, params, examples, batch_size, row_length, boundaries, done
+    for positions, found in iterate_option_scores(*every):
+        yield positions, [one.scores for one in found]
+
+
+def iterate_option_scores(
+    config: ModelConfig,
+    params: Params,
+    examples: Sequence[Example],
+    batch_size: int = 64,
+    row_length: int = ROW_LENGTH,
+    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
+    done: Collection[int] = (),
+) -> Iterator[tuple[list[int], list[OptionScores]]]:
+    """As `iterate_scores`, with whether greedy decoding would write each option."""
     sizes = [
         (
             batching.bucket(len(example.inputs), _LEAST_PROMPT),
@@ -260,7 +288,7 @@ def _score_batch(
     batch_size: int,
     row_length: int,
     boundaries: Boundaries,
-) -> list[Float[np.ndarray, " k"]]:
+) -> list[OptionScores]:
     prompts = [example.inputs for example in examples]
     width = batching.bucket(max(map(len, prompts)), _LEAST_PROMPT)
     arrays = batching.padded(prompts, batch_size, width), batching.lengths(prompts, batch_size)
@@ -273,13 +301,17 @@ def _score_batch(
             state = _take(read, batching.place(rows.prompts))
         arrays = map(batching.place, rows[1:-1])
         pending.append((rows, _score_rows(config, params, *state, *arrays)))
-    result = [np.empty(len(example.option_tokens), np.float32) for example in examples]
-    for rows, scores in pending:
-        first, rest = map(np.asarray, scores)
+    sizes = [len(example.option_tokens) for example in examples]
+    result = [OptionScores(np.empty(k, np.float32), np.empty(k, bool)) for k in sizes]
+    for rows, found in pending:
+        first, rest, first_greedy, rest_greedy = map(np.asarray, found)
         for (prompt, option), (row, place) in rows.options.items():
+            own = rows.segments[row] == place + 1
             # In float64, and not on padding: a NaN there must not reach the sum.
-            tokens = rest[row][rows.segments[row] == place + 1].astype(np.float64)
-            result[prompt][option] = first[row, place] + tokens.sum()
+            tokens = rest[row][own].astype(np.float64)
+            result[prompt].scores[option] = first[row, place] + tokens.sum()
+            greedy = first_greedy[row, place] and rest_greedy[row][own].all()
+            result[prompt].greedy[option] = greedy
     return result
 
 
@@ -356,21 +388,28 @@ def _score_rows(
     targets: Int[Array, "R T"],
     segments: Int[Array, "R T"],
     positions: Int[Array, "R T"],
-) -> tuple[Float[Array, "R K"], Float[Array, "R T"]]:
-    """Log-probabilities of the first token of each option, and of the others of each row."""
+) -> tuple[Float[Array, "R K"], Float[Array, "R T"], Bool[Array, "R K"], Bool[Array, "R T"]]:
+    """Log-probabilities of the first token of each option, and of the others of each row.
+
+    And whether each is the largest at its position, which costs nothing: `logsumexp` has it.
+    """
     hidden, _ = decoding.extend(config, params, cache, inputs, segments, positions)
 
     def score(piece):
         hidden, targets = piece
         logits = output_logits(config, params, hidden)
         chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-        return chosen - jax.nn.logsumexp(logits, axis=-1)
+        return chosen - jax.nn.logsumexp(logits, axis=-1), chosen >= jnp.max(logits, axis=-1)
 
     def split(x):
         return jnp.moveaxis(x.reshape(len(x), -1, size, *x.shape[2:]), 1, 0)
 
+    def joined(x):
+        return jnp.moveaxis(x, 0, 1).reshape(inputs.shape)
+
     size = math.gcd(_LOGITS_AT_ONCE, inputs.shape[1])
-    scores = jax.lax.map(score, (split(hidden), split(targets)))
-    scores = jnp.moveaxis(scores, 0, 1).reshape(inputs.shape)
+    scores, greedy = map(joined, jax.lax.map(score, (split(hidden), split(targets))))
+    largest = jnp.max(log_first, axis=-1, keepdims=True)
     first = jnp.take_along_axis(log_first, first, axis=1)
-    return constrain(first, None, None), constrain(scores, None, None)
+    found = first, scores, first >= largest, greedy
+    return tuple(constrain(values, None, None) for values in found)
