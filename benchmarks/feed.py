@@ -1,6 +1,6 @@
 """Measures the feed from cache: packed examples per CPU second, and how full the rows are.
 
-    taskset -c 0 python benchmarks/feed.py [--out results.jsonl]
+    taskset -c 0 python benchmarks/feed.py [--seed 1] [--out results.jsonl]
 
 Writes one JSON object a line. Caches with random tokens of log-normal lengths are made in a
 temporary folder; the time counts everything from the draw of the examples to finished batches,
@@ -8,6 +8,7 @@ checksums and first reads included. Runs without TensorFlow in about ten seconds
 """
 
 import argparse
+import dataclasses
 import json
 import platform
 import tempfile
@@ -57,8 +58,9 @@ def write_cache(folder: Path, rng, shape: dict, examples: int, objective: str | 
 def measure(name: str, mixture: feed.Mixture, config: feed.FeedConfig, examples: int) -> dict:
     """Feeds about `examples` examples and returns what was seen."""
     seen = rows = inputs = targets = 0
-    start = time.process_time()
+    start, begun, first = time.process_time(), time.perf_counter(), None
     for batch, _ in feed.batches(mixture, config, seed=0):
+        first = first or time.perf_counter() - begun
         seen += int((batch.decoder_positions[batch.decoder_segments > 0] == 0).sum())
         rows += len(batch.decoder_targets)
         targets += int(np.count_nonzero(batch.decoder_segments))
@@ -73,6 +75,7 @@ def measure(name: str, mixture: feed.Mixture, config: feed.FeedConfig, examples:
         "case": name,
         "members": len(mixture.members),
         "window": config.window,
+        "packing": config.packing,
         "batch_size": config.batch_size,
         "examples": seen,
         "examples_per_cpu_second": round(seen / seconds),
@@ -80,13 +83,15 @@ def measure(name: str, mixture: feed.Mixture, config: feed.FeedConfig, examples:
         "examples_per_row": round(seen / rows, 2),
         "inputs_filled": round(inputs / rows / config.inputs_length, 4) if inputs else None,
         "targets_filled": round(targets / rows / width, 4),
+        "first_batch_seconds": round(first, 3),
+        "numpy": np.__version__,
         "machine": platform.processor() or platform.machine(),
     }
 
 
-def cases(folder: Path):
+def cases(folder: Path, seed: int):
     """Yields (name, mixture, config, examples to feed) of each case."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name, shape, members, batch_size in (
         ("flan", FLAN, 1, 128),
         ("flan 100 tasks", FLAN, 100, 128),
@@ -100,10 +105,12 @@ def cases(folder: Path):
         location = folder / f"{name}.json"
         location.write_text(json.dumps({"name": name, "members": entries}))
         inputs, targets = shape["inputs"][1], shape["targets"][1]
-        config = feed.FeedConfig(inputs, targets, batch_size)
+        config = feed.FeedConfig(inputs, targets, batch_size, packing="exchange")
         yield name, feed.open_mixture(str(location)), config, 20_000
         if name == "flan":
-            decoder = feed.FeedConfig(inputs, targets, batch_size, architecture="decoder_only")
+            best_fit = dataclasses.replace(config, packing="best_fit")
+            yield "flan, best fit", feed.open_mixture(str(location)), best_fit, 20_000
+            decoder = dataclasses.replace(config, architecture="decoder_only")
             yield "flan, decoder-only", feed.open_mixture(str(location)), decoder, 20_000
 
 
@@ -111,10 +118,11 @@ def main() -> None:
     """Runs all cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", help="file to append the lines to, beside printing them")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the lengths")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases(Path(folder)):
-            line = json.dumps(measure(*case))
+        for case in cases(Path(folder), arguments.seed):
+            line = json.dumps(measure(*case) | {"seed": arguments.seed})
             print(line, flush=True)
             if arguments.out:
                 with open(arguments.out, "a") as out:

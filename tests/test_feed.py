@@ -83,9 +83,9 @@ def cached(member):
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder_only"])
-@pytest.mark.parametrize("pack", [True, False])
-def test_every_example_comes_out_whole_and_once_an_epoch(tasks, architecture, pack):
-    config = FeedConfig(16, 8, batch_size=1, window=60, pack=pack, architecture=architecture)
+@pytest.mark.parametrize("settings", [{}, {"packing": "exchange"}, {"pack": False}])
+def test_every_example_comes_out_whole_and_once_an_epoch(tasks, architecture, settings):
+    config = FeedConfig(16, 8, batch_size=1, window=60, architecture=architecture, **settings)
     seen = Counter()
     for batch, state in feed.batches(tasks, config, seed=3):
         seen.update(examples_of(batch))
@@ -150,9 +150,10 @@ def test_rows_are_the_same_on_any_number_of_hosts(mixture, hosts):
         assert_same(Batch(*joined), batch)
 
 
+@pytest.mark.parametrize("packing", ["best_fit", "exchange"])
 @pytest.mark.parametrize("batch_size", [4, 7, 50])
-def test_resuming_anywhere_continues_bit_for_bit(mixture, batch_size):
-    config = FeedConfig(16, 8, batch_size, window=64)
+def test_resuming_anywhere_continues_bit_for_bit(mixture, batch_size, packing):
+    config = FeedConfig(16, 8, batch_size, window=64, packing=packing)
     whole = take(30, mixture, config)
     for step in (0, 1, 6, 17, 28):
         state = FeedState(*json.loads(json.dumps(whole[step][1])))
@@ -213,6 +214,8 @@ def test_errors_name_the_remedy(mixture, tmp_path):
         FeedConfig(8, 8, 4, window=0)
     with pytest.raises(ValueError, match="architecture is 'decoder'"):
         FeedConfig(8, 8, 4, architecture="decoder")
+    with pytest.raises(ValueError, match="packing is 'tight'; give one of best_fit, exchange"):
+        FeedConfig(8, 8, 4, packing="tight")
     write_cache(tmp_path / "books", random_documents(0, 5, 9), objective="causal_lm")
     books = feed.open_mixture(write_mixture(tmp_path / "m.json", {"books": 1.0}))
     with pytest.raises(ValueError, match="'books' has no inputs for an encoder"):

@@ -15,6 +15,7 @@ FREE = (
     "flan_jax.data.leaks",
     "flan_jax.data.ledger",
     "flan_jax.data.packing",
+    "flan_jax.data.packing_exchange",
     "flan_jax.data.store",
     "flan_jax.data.vocabulary",
     "flan_jax.data.declarations",

@@ -24,13 +24,16 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from flan_jax.batch import Batch
-from flan_jax.data import assembly, keyed, mixing, objectives, packing
+from flan_jax.data import assembly, keyed, mixing, objectives, packing, packing_exchange
 from flan_jax.data.mixture import Mixture, open_mixture
 from flan_jax.data.ragged import Ragged, concatenate
 
 __all__ = ["FeedConfig", "FeedState", "Mixture", "batches", "open_mixture", "prefetch"]
 
 Item = TypeVar("Item")
+
+_ARCHITECTURES = ("encoder_decoder", "decoder_only")
+_PACKINGS = {"best_fit": packing.pack, "exchange": packing_exchange.pack}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class FeedConfig:
       batch_size: rows of a global batch, over all hosts.
       window: examples that are mixed, packed and shuffled together.
       pack: whether rows hold several examples each.
+      packing: how they are packed: "best_fit", or "exchange", which leaves less room unused.
       architecture: "encoder_decoder" or "decoder_only".
     """
 
@@ -52,17 +56,17 @@ class FeedConfig:
     batch_size: int
     window: int = 4096
     pack: bool = True
+    packing: str = "best_fit"
     architecture: str = "encoder_decoder"
 
     def __post_init__(self):
         for name in ("inputs_length", "targets_length", "batch_size", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"FeedConfig.{name} is {getattr(self, name)}; give 1 or more")
-        if self.architecture not in ("encoder_decoder", "decoder_only"):
-            raise ValueError(
-                f"FeedConfig.architecture is {self.architecture!r}; "
-                'give "encoder_decoder" or "decoder_only"'
-            )
+        for name, known in (("architecture", _ARCHITECTURES), ("packing", tuple(_PACKINGS))):
+            if getattr(self, name) not in known:
+                given = getattr(self, name)
+                raise ValueError(f"FeedConfig.{name} is {given!r}; give one of {', '.join(known)}")
 
     @property
     def tokens(self) -> int:
@@ -198,10 +202,10 @@ def make_mixer(mixture: Mixture, seed: int) -> mixing.Mixer:
 def _pack(inputs, targets, config):
     if not config.pack:
         return np.arange(len(inputs)), len(inputs)
+    pack = _PACKINGS[config.packing]
     if config.architecture == "decoder_only":
-        length = config.inputs_length + config.targets_length
-        return packing.pack(inputs + targets, np.zeros_like(inputs), length, 1)
-    return packing.pack(inputs, targets, config.inputs_length, config.targets_length)
+        return pack(inputs + targets, np.zeros_like(inputs), config.tokens, 1)
+    return pack(inputs, targets, config.inputs_length, config.targets_length)
 
 
 def _members(mixture: Mixture, member: Int[np.ndarray, " n"]):

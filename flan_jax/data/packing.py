@@ -6,6 +6,8 @@ tokens. The examples are placed longest first, each into the row where it leaves
 packing algorithms", 1974), with two lengths to an example in place of one.
 """
 
+import bisect
+
 import numpy as np
 from jaxtyping import Int
 
@@ -43,34 +45,51 @@ def pack(
     lengths_a, lengths_b = np.asarray(lengths_a, np.int64), np.asarray(lengths_b, np.int64)
     _check_fit(lengths_a, capacity_a, "first")
     _check_fit(lengths_b, capacity_b, "second")
-    if lengths_b.sum() * capacity_a > lengths_a.sum() * capacity_b:
+    if second_is_fuller(lengths_a, lengths_b, capacity_a, capacity_b):
         lengths_a, lengths_b = lengths_b, lengths_a
         capacity_a, capacity_b = capacity_b, capacity_a
     size = lengths_a / capacity_a + lengths_b / capacity_b
-    order = np.argsort(-size, kind="stable").tolist()
-    all_a, all_b = lengths_a.tolist(), lengths_b.tolist()
-
+    order = np.argsort(-size, kind="stable")
     rows = np.zeros(len(order), np.int64)
-    room_a = np.empty(len(order), np.int32)
-    room_b = np.empty(len(order), np.int32)
-    fits_a, fits_b = np.empty(len(order), bool), np.empty(len(order), bool)
-    full = capacity_a + 1  # more room than any row has
-    count = 0
-    for example in order:
-        a, b = all_a[example], all_b[example]
-        # Buffers are reused: this loop is most of the feed's time, and numpy's cost per call
-        # most of the loop's.
-        fits = np.greater_equal(room_a[:count], a, out=fits_a[:count])
-        np.logical_and(fits, np.greater_equal(room_b[:count], b, out=fits_b[:count]), out=fits)
-        room = np.where(fits, room_a[:count], full)
-        row = int(room.argmin()) if count else 0
-        if not count or room[row] == full:
-            row, count = count, count + 1
-            room_a[row], room_b[row] = capacity_a, capacity_b
-        room_a[row] -= a
-        room_b[row] -= b
+    # Rows are found by their room on the first side: a list of rows for each room, and a bit of
+    # `rooms` where the list is not empty. In plain Python, as numpy's cost per call would be most
+    # of the time of this loop, which is much of the feed's.
+    rows_with: list[list[int]] = [[] for _ in range(capacity_a + 1)]
+    rooms = 0
+    room_b: list[int] = []
+    shortest = int(lengths_b.min(initial=capacity_b))
+    for example, a, b in np.stack([order, lengths_a[order], lengths_b[order]], axis=1).tolist():
+        room, row = _best_row(rows_with, rooms, room_b, a, b)
+        if row < 0:
+            room, row = capacity_a, len(room_b)
+            room_b.append(capacity_b)
+        else:
+            rows_with[room].remove(row)
+            rooms ^= 0 if rows_with[room] else 1 << room
         rows[example] = row
-    return rows, count
+        room_b[row] -= b
+        if room_b[row] >= shortest:  # else nothing fits any more
+            bisect.insort(rows_with[room - a], row)
+            rooms |= 1 << room - a
+    return rows, len(room_b)
+
+
+def second_is_fuller(lengths_a, lengths_b, capacity_a: int, capacity_b: int) -> bool:
+    """Whether the second side has more tokens for its capacity, over all examples."""
+    return bool(lengths_b.sum() * capacity_a > lengths_a.sum() * capacity_b)
+
+
+def _best_row(rows_with, rooms: int, room_b: list[int], a: int, b: int) -> tuple[int, int]:
+    """Returns the least room that is enough, and the first row that has it; -1 if none."""
+    room, wider = a, rooms >> a
+    while wider:
+        skipped = (wider & -wider).bit_length()  # up to and with the lowest bit that is set
+        room += skipped
+        for row in rows_with[room - 1]:
+            if room_b[row] >= b:
+                return room - 1, row
+        wider >>= skipped
+    return 0, -1
 
 
 def _check_fit(lengths, capacity, side):
