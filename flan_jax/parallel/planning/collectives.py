@@ -16,6 +16,9 @@ from flan_jax.parallel.planning import hlo
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 # What the compiler hands to the hosts, which exchange it with the other slices.
 BETWEEN_SLICES = "between-slices"
+# The product that is the gradient of a kernel (`model.layers.over_tokens`): the loss in chunks
+# takes that of the output layer while it goes forward.
+_KERNEL_GRADIENT = "bti,bto->io"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +114,17 @@ def forward_weight_all_reduces(
     """
     weights = {_squeezed(shape) for shape in weight_shapes}
     weights |= {shape[::-1] for shape in weights}
+
+    def is_gradient(one: Collective) -> bool:
+        if _KERNEL_GRADIENT in one.op_name:
+            return True
+        return "transpose(" in one.op_name and "rematted_computation" not in one.op_name
+
     return [
         one
         for one in found
         if one.kind == "all-reduce"
-        and ("transpose(" not in one.op_name or "rematted_computation" in one.op_name)
+        and not is_gradient(one)
         and any(_squeezed(shape) in weights for shape in one.shapes)
     ]
 
