@@ -15,9 +15,10 @@ Written with lm_eval 0.4.13, the `lm_eval` extra; it needs neither torch nor tra
 
 import dataclasses
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -44,6 +45,7 @@ from flan_jax.parallel.mesh import MeshConfig, make_mesh
 from flan_jax.train import checkpoint as checkpoints
 from flan_jax.train import run_folder
 
+_LOG = logging.getLogger("lm_eval.flan_jax")  # below the harness' own, whose level it has
 # What tasks ask of generation, and what we call it.
 _SETTINGS = {
     "temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "num_beams": "beams",
@@ -254,10 +256,10 @@ class FlanJaxLM(TemplateLM):
 
     def _say_cut(self, kind: str, before: int, requests: int) -> None:
         if self.cut > before:
-            utils.eval_logger.warning(
-                f"{kind}: {self.cut - before} of {requests} contexts were cut from the left to "
-                f"max_length={self.max_length}"
-            )
+            _LOG.warning(
+                "%s: %d of %d contexts were cut from the left to max_length=%d",
+                kind, self.cut - before, requests, self.max_length,
+            )  # fmt: skip
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -332,11 +334,11 @@ class FlanJaxLM(TemplateLM):
         template = chat_templates.TEMPLATES.get(self.template)
         stop = self.vocabulary.encode(template.end) if template else ()
         size = self._rows(len(prompts))
-        every = self.config, self.params, prompts, most, size, stop, decoding
+        read, until = self._reader(until), self._until(until)
+        every = self.config, self.params, prompts, most, size, stop, decoding, read
         with jax.set_mesh(self.mesh):
-            answers = generation.iterate_answers(*every, self.vocabulary.decode)
-            for positions, found in answers:
-                texts = [self._text(tokens, until) for tokens in found]
+            for positions, found in generation.iterate_answers(*every):
+                texts = [postprocess_generated_text(read(one), until, None) for one in found]
                 yield from zip(positions, texts, strict=True)
 
     def _how(self, asked: dict[str, Any]) -> tuple[DecodingConfig, list[str], int]:
@@ -357,12 +359,26 @@ class FlanJaxLM(TemplateLM):
         stop = () if settings.get("beams", 1) > 1 else until
         return dataclasses.replace(self._decoding, **settings, stop=stop), until, most
 
-    def _text(self, tokens: list[int], until: list[str]) -> str:
-        """The text of an answer: up to a stop text or what is written as EOS is."""
-        special, size = self.vocabulary.special_ids, self.vocabulary.size
-        text = self.vocabulary.decode(t for t in tokens if t not in special and t < size)
-        eos = self.vocabulary.pieces([self.eot_token_id])[0]
-        return postprocess_generated_text(text, handle_stop_sequences([*until], eos), None)
+    def _until(self, until: list[str]) -> list[str]:
+        """The stop texts, and what is written as EOS is."""
+        (end,) = self.vocabulary.pieces([self.eot_token_id])
+        return handle_stop_sequences([*until], end)
+
+    def _reader(self, until: list[str]) -> Callable[[Iterable[int]], str]:
+        """Returns a function from tokens to text without special tokens, unless they are stops.
+
+        (The harness looks for stops in a text with all of them, where "a" stops at <|im_start|>.)
+        """
+        vocabulary = self.vocabulary
+        special = sorted(vocabulary.special_ids)
+        pieces = zip(special, vocabulary.pieces(special), strict=True)
+        left_out = {token for token, piece in pieces if piece not in until}
+
+        def read(tokens: Iterable[int]) -> str:
+            kept = (t for t in tokens if t not in left_out and t < vocabulary.size)
+            return vocabulary.decode(kept)
+
+        return read
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
