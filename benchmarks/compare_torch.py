@@ -1,6 +1,6 @@
 """Compares a training step with Hugging Face T5's on PyTorch: same shape, batch and optimiser.
 
-    python benchmarks/compare_torch.py [--core 0] [--steps 5]
+    python benchmarks/compare_torch.py [--core 0] [--steps 5] [--flush]
 
 Each side runs in a process of its own, on the same one core (Linux: `sched_setaffinity`), so that
 its peak memory is its own. The sides step in turn, so that whatever else the machine does falls
@@ -9,8 +9,9 @@ peak resident memory, and the share of the product of two matrices of 2,048 rows
 library reaches on that core. Needs torch and transformers beside flan_jax; about three minutes.
 
 Both sides: T5 1.1 small, 8 rows of 512 and 128 tokens, float32, no dropout, Adafactor (relative
-to the parameters' size, no momentum), gradients clipped to norm 1. Hugging Face's side treats
-subnormal numbers as zero, as XLA does: without that its steps slow down as training goes on.
+to the parameters' size, no momentum), gradients clipped to norm 1. PyTorch computes with subnormal numbers unless it is told not
+to, and XLA does not: Hugging Face's steps slow down as training goes on, and `--flush` keeps them
+from it.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import time
 
-CORES = "FLAN_JAX_BENCHMARK_CORE"
+CORE, FLUSH = "FLAN_JAX_BENCHMARK_CORE", "FLAN_JAX_BENCHMARK_FLUSH"
 
 
 def ours():
@@ -32,11 +33,12 @@ def ours():
 
     from flan_jax.data.feed import FeedConfig
     from flan_jax.parallel.mesh import MeshConfig, make_mesh
-    from flan_jax.train import flops, host_memory
+    from flan_jax.train import flops
     from flan_jax.train.optimizer import OptimizerConfig
 
-    host_memory.keep_between_steps()  # as `train` does
-    config = dataclasses.replace(shapes.MODELS["t5_1_1_small"], dtype="float32")
+    config = dataclasses.replace(
+        shapes.MODELS["t5_1_1_small"], dtype="float32", remat="dots_attention"
+    )
     feed = FeedConfig(inputs_length=512, targets_length=128, batch_size=8)
     mesh = make_mesh(MeshConfig())
     with jax.set_mesh(mesh):
@@ -61,7 +63,7 @@ def hugging_face():
     import transformers
 
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(bool(os.environ.get(FLUSH)))
     torch.manual_seed(0)
     config = transformers.T5Config(
         vocab_size=32128, d_model=512, d_ff=1024, num_layers=8, num_decoder_layers=8, num_heads=6,
@@ -97,7 +99,7 @@ def hugging_face():
 
 def side(name: str) -> None:
     """Does one step for each line that comes in."""
-    os.sched_setaffinity(0, {int(os.environ[CORES])})
+    os.sched_setaffinity(0, {int(os.environ[CORE])})
     once, about, ceiling = {"ours": ours, "hugging_face": hugging_face}[name]()
     print(json.dumps(about | {"ceiling": ceiling}), flush=True)
     import resource
@@ -110,20 +112,22 @@ def side(name: str) -> None:
         print(json.dumps({"seconds": seconds, "peak": peak, "loss": loss}), flush=True)
 
 
-def start(name: str, core: int) -> subprocess.Popen:
+def start(name: str, core: int, flush: bool) -> subprocess.Popen:
     """Starts one side."""
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", __file__, "--side", name],
-        env=os.environ | {CORES: str(core), "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"},
+        env=os.environ
+        | {CORE: str(core), "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
+        | ({FLUSH: "1"} if flush else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def compare(core: int, steps: int) -> dict:
+def compare(core: int, steps: int, flush: bool) -> dict:
     """Steps both sides in turn and returns what was measured."""
-    processes = {name: start(name, core) for name in ("ours", "hugging_face")}
+    processes = {name: start(name, core, flush) for name in ("ours", "hugging_face")}
     about = {name: json.loads(one.stdout.readline()) for name, one in processes.items()}
     seen = {name: [] for name in processes}
     for _ in range(1 + steps):  # the first is not counted
@@ -136,6 +140,7 @@ def compare(core: int, steps: int) -> dict:
         process.wait()
     flops = about["ours"].pop("flops")
     result = about["ours"] | about["hugging_face"] | {"shape": [8, 512, 128], "core": core}
+    result["subnormals_flushed_by_torch"] = flush
     del result["ceiling"]
     for name, records in seen.items():
         times = [record["seconds"] for record in records[1:]]
@@ -157,12 +162,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--flush", action="store_true", help="torch treats subnormals as zero")
     parser.add_argument("--side", choices=("ours", "hugging_face"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         side(arguments.side)
     else:
-        print(json.dumps(compare(arguments.core, arguments.steps)))
+        print(json.dumps(compare(arguments.core, arguments.steps, arguments.flush)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from flan_jax.data.feed import FeedConfig
 from flan_jax.model import transformer
 from flan_jax.parallel import rules
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
-from flan_jax.train import flops, host_memory
+from flan_jax.train import flops
 from flan_jax.train.losses import LossConfig
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
 from flan_jax.train.state import abstract_state, create_state
@@ -71,7 +71,6 @@ def run(arguments) -> dict:
     feed = FeedConfig(
         arguments.inputs, arguments.targets, arguments.batch, architecture=config.architecture
     )
-    host_memory.keep_between_steps()  # as `train` does
     ceiling = shapes.matmul_ceiling(config.dtype)
     mesh = make_mesh(MeshConfig(data=1, fsdp=-1))
     with jax.set_mesh(mesh):

@@ -29,7 +29,6 @@ from flan_jax.train import (
     checkpoint,
     fingerprint,
     flops,
-    host_memory,
     mesh_fit,
     metrics_log,
     partial_run,
@@ -165,7 +164,6 @@ def train(
     checkpoint.check_best(run.checkpoint, score_names if run.evaluate_every else ())
     if run.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", run.compilation_cache_dir)
-    host_memory.keep_between_steps()
     mesh = make_mesh(run.mesh)
     mixture = _open_mixture(run)
     stream = trainable.feed_mixture(run.trainable, mixture, run.feed)
