@@ -171,8 +171,8 @@ def test_answers_are_those_of_the_harness(pair):
     theirs, ours = answers(pair, settings)
     assert ours == theirs
     assert len(set(map(len, ours))) > 1
-    longest = sorted(theirs, key=len)[-2:]
-    stops = [text[at : at + 3] for text, at in zip(longest, (2, 5), strict=True)]
+    pieces = [re.findall("[a-z]{2}", text) for text in theirs]
+    stops = sorted({some[len(some) // 2] for some in pieces if some})[:3]
     stopped, found = answers(pair, settings | {"until": [*stops, "never there"]})
     assert found == stopped
     assert sum(a != b for a, b in zip(found, ours, strict=True)) >= 2
@@ -271,6 +271,7 @@ def test_tasks_have_the_same_results(pair, tasks):
     assert found[1]["config"]["model_sha"] == pair[1].digest
 
 
+@pytest.mark.parametrize("folders", ["llama"], indirect=True)
 def test_the_command_line_and_its_cache(folders, pair, tasks):
     """Beside the results stand the parameters' digest, and the cache has every answer."""
 
@@ -362,8 +363,6 @@ def test_what_is_refused(folders, pair):
         FlanJaxLM(run, step=7)
     with pytest.raises(ValueError, match="chat template 'alpaca' is unknown"):
         FlanJaxLM(run, chat_template="alpaca")
-    with pytest.raises(ValueError, match="device=cuda:0: JAX uses the platform 'cpu'"):
-        FlanJaxLM(run, device="cuda:0")
     with pytest.raises(ValueError, match="batch_size: expected a positive number or auto, got 0"):
         FlanJaxLM(run, batch_size=0)
     with pytest.raises(ValueError, match="give one of chatml, llama3, gemma, t5 as chat_template"):

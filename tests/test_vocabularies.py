@@ -194,3 +194,12 @@ def test_vocabularies_import_without_tensorflow(llama):
     )
     done = subprocess.run([sys.executable, "-c", program, str(llama)], capture_output=True)
     assert done.stdout == b"!\n", done.stderr
+
+
+def test_special_ids_are_no_text(llama, small_vocabulary):
+    vocabulary = vocabularies.load(str(llama))
+    special = vocabulary.pieces(sorted(vocabulary.special_ids))
+    assert special == ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
+    pieces = small_vocabulary.pieces(sorted(small_vocabulary.special_ids))
+    sentinels = [f"<extra_id_{index}>" for index in range(9, -1, -1)]
+    assert pieces == ["<pad>", "</s>", "<unk>", *sentinels]

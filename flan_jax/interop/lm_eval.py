@@ -53,7 +53,6 @@ _SETTINGS = {
 }  # fmt: skip
 _AUTO_BATCH = 64  # what --batch_size auto is
 _TOGETHER = 16  # continuations of one context that are scored as one example
-_PLATFORMS = {"cuda": "gpu"}  # torch's names of devices
 
 Request = tuple[tuple[str, str], list[int], list[int]]  # texts; tokens of context, continuation
 
@@ -102,7 +101,8 @@ class FlanJaxLM(TemplateLM):
           dtype: of activations; None for what the model was configured with.
           cache_dtype: of keys and values in generation; see `DecodingConfig`.
           max_batch_size: what "auto" is instead of 64.
-          device: the harness' --device; only the platform that JAX uses.
+          device: the harness' --device, "cuda:0" by default, which says nothing here: JAX uses all
+            devices of the platform that the environment variable JAX_PLATFORMS names.
 
         Raises:
           RunFolderError: there is no such checkpoint, or its vocabulary is gone.
@@ -110,7 +110,6 @@ class FlanJaxLM(TemplateLM):
           ValueError: an argument is none of those; it is named.
         """
         super().__init__()
-        _check_device(device)
         folder, self.step = run_folder.locate(str(checkpoint), step)
         config = run_folder.read_model_config(folder)
         if dtype is not None:
@@ -420,15 +419,6 @@ def _batch_size(given: int | str, most: int | None) -> int:
     if not str(given).isdecimal() or int(given) < 1:
         raise ValueError(f"batch_size: expected a positive number or auto, got {given!r}")
     return int(given)
-
-
-def _check_device(given: str | None) -> None:
-    name = (given or "").split(":")[0]
-    if name and _PLATFORMS.get(name, name) != jax.default_backend():
-        raise ValueError(
-            f"device={given}: JAX uses the platform {jax.default_backend()!r} and all its devices; "
-            "leave --device out, and choose with the environment variable JAX_PLATFORMS"
-        )
 
 
 def main() -> None:
