@@ -24,6 +24,8 @@ from flan_jax.parallel import rules
 # (3 * 2 * 512 FLOPs for 8 bytes: near the balance of an H200); their float32 logits take 66 MB of
 # T5's 32,128 rows and 525 MB of Gemma's 256,128.
 CHUNK_TOKENS = 512
+# In the names of operations, where gradients are taken although the program goes forward.
+GRADIENT_SCOPE = "loss_and_gradient"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +182,8 @@ def _chunked_forward(static, hidden, kernel, targets, weights):
 
     start = (_zero_sums(), jnp.zeros(kernel.shape, jnp.float32))
     chunks = _chunks(hidden, targets, weights)
-    (total, of_kernel), of_hidden = jax.lax.scan(add, start, chunks)
+    with jax.named_scope(GRADIENT_SCOPE):
+        (total, of_kernel), of_hidden = jax.lax.scan(add, start, chunks)
     of_hidden = jnp.moveaxis(of_hidden, 0, 2).reshape(hidden.shape[0], -1, hidden.shape[2])
     of_hidden = of_hidden[:, : hidden.shape[1]]
     return total, (of_hidden, of_kernel.astype(kernel.dtype))

@@ -12,13 +12,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from flan_jax.parallel.planning import hlo
+from flan_jax.train.losses import GRADIENT_SCOPE
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 # What the compiler hands to the hosts, which exchange it with the other slices.
 BETWEEN_SLICES = "between-slices"
-# The product that is the gradient of a kernel (`model.layers.over_tokens`): the loss in chunks
-# takes that of the output layer while it goes forward.
-_KERNEL_GRADIENT = "bti,bto->io"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +114,7 @@ def forward_weight_all_reduces(
     weights |= {shape[::-1] for shape in weights}
 
     def is_gradient(one: Collective) -> bool:
-        if _KERNEL_GRADIENT in one.op_name:
+        if GRADIENT_SCOPE in one.op_name:
             return True
         return "transpose(" in one.op_name and "rematted_computation" not in one.op_name
 
