@@ -9,9 +9,9 @@ peak resident memory, and the share of the product of two matrices of 2,048 rows
 library reaches on that core. Needs torch and transformers beside flan_jax; about three minutes.
 
 Both sides: T5 1.1 small, 8 rows of 512 and 128 tokens, float32, no dropout, Adafactor (relative
-to the parameters' size, no momentum), gradients clipped to norm 1. PyTorch computes with subnormal numbers unless it is told not
-to, and XLA does not: Hugging Face's steps slow down as training goes on, and `--flush` keeps them
-from it.
+to the parameters' size, no momentum), gradients clipped to norm 1. PyTorch computes with subnormal
+numbers unless it is told not to, and XLA does not: Hugging Face's steps slow down as training goes
+on, and `--flush` keeps them from it.
 """
 
 import argparse
