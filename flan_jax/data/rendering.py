@@ -110,6 +110,23 @@ class Drops:
         }
 
 
+class LateDrops:
+    """Keeps dropped rows in mind, to be counted once what came before them was."""
+
+    def __init__(self):
+        """Starts with none."""
+        self._kept: list[tuple[str, Callable[[], str], bool]] = []
+
+    def add(self, reason: str, locate: Callable[[], str], wanted: bool = False) -> None:
+        """Takes what `Drops.add` takes."""
+        self._kept.append((reason, locate, wanted))
+
+    def take(self) -> list[tuple[str, Callable[[], str], bool]]:
+        """Hands out the arguments for `Drops.add` that came since the last time."""
+        taken, self._kept = self._kept, []
+        return taken
+
+
 class Exemplars:
     """The solved examples that few-shot prompts of one task are made of."""
 
