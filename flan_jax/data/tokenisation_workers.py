@@ -36,8 +36,8 @@ Item = TypeVar("Item")
 # Batches that are with each worker or done and not yet asked for: bounds the memory.
 _BATCHES_AHEAD = 3
 _TEXTS = pa.schema([pa.field("text", pa.string())])
-# A batch of ids; or one row, a fault and the number of the text that has it.
-_IDS = pa.schema([pa.field("ids", pa.list_(pa.int32())), pa.field("fault", pa.string())])
+# The ids of each text; with the metadata "fault", one row with the number of the text that has it.
+_IDS = pa.schema([pa.field("ids", pa.list_(pa.int32()))])
 
 
 class TextFault(ValueError):
@@ -192,17 +192,17 @@ class _Worker:
             self._requests.write_batch(pa.record_batch([pa.array(texts, pa.string())], _TEXTS))
             self._process.stdin.flush()
             self._replies = self._replies or pa.ipc.open_stream(self._process.stdout)
-            batch = self._replies.read_next_batch()
+            batch, metadata = self._replies.read_next_batch_with_custom_metadata()
         except (OSError, StopIteration, pa.ArrowInvalid) as error:
             raise RuntimeError(
                 "a process that tokenises has ended (exit code "
                 f"{self._process.wait()}; its own message is above); build again, without such "
                 "processes if memory is short (workers=0)"
             ) from error
-        ids, fault = batch.columns
+        (ids,) = batch.columns
         flat, lengths = np.asarray(ids.flatten()), np.diff(np.asarray(ids.offsets)).astype(np.int64)
-        if fault.null_count < len(fault):
-            raise TextFault(int(flat[0]), fault[0].as_py())
+        if metadata:
+            raise TextFault(int(flat[0]), metadata[b"fault"].decode())
         return Ragged(flat, lengths)
 
     def kill(self) -> None:
@@ -222,15 +222,24 @@ def main() -> None:
     vocabulary = vocabularies.from_facts(json.loads(sys.stdin.buffer.readline()))
     writer = pa.ipc.new_stream(replies, _IDS)
     for batch in pa.ipc.open_stream(sys.stdin.buffer):
+        metadata = None
         try:
             found = encode(vocabulary, batch.column(0).to_pylist())
-            faults = pa.nulls(len(batch), pa.string())
         except TextFault as fault:
-            found, faults = Ragged(np.array([fault.text], np.int32), np.ones(1)), [str(fault)]
-        offsets = np.concatenate([[0], np.cumsum(found.lengths)]).astype(np.int32)
-        ids = pa.ListArray.from_arrays(pa.array(offsets), pa.array(found.flat))
-        writer.write_batch(pa.record_batch([ids, pa.array(faults, pa.string())], _IDS))
+            metadata = {"fault": str(fault)}
+            found = Ragged(np.array([fault.text], np.int32), np.ones(1, np.int64))
+        writer.write_batch(_reply(found), custom_metadata=metadata)
         replies.flush()
+
+
+def _reply(ids: Ragged) -> pa.RecordBatch:
+    # Of buffers: for `pa.array` pyarrow would load pandas, if that is there, for most of a second.
+    offsets = np.concatenate([[0], np.cumsum(ids.lengths)]).astype(np.int32)
+    flat = pa.Array.from_buffers(pa.int32(), len(ids.flat), [None, pa.py_buffer(ids.flat)])
+    buffers = [None, pa.py_buffer(offsets)]
+    kind = _IDS.field("ids").type
+    lists = pa.Array.from_buffers(kind, len(ids.lengths), buffers, children=[flat])
+    return pa.RecordBatch.from_arrays([lists], schema=_IDS)
 
 
 if __name__ == "__main__":
