@@ -136,7 +136,7 @@ def _worthwhile(made: Recipe) -> int:
     renderings = min(
         made.facts["renderings"] or made.facts["num_templates"], made.facts["num_templates"]
     )
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores if cores > 1 and (made.count or 0) * renderings >= _WORTH_WORKERS else 0
 
 

@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -217,19 +218,25 @@ class _Worker:
 
 def main() -> None:
     """Answers the texts on standard input with token ids on standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's affair
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not come between the replies
     vocabulary = vocabularies.from_facts(json.loads(sys.stdin.buffer.readline()))
     writer = pa.ipc.new_stream(replies, _IDS)
-    for batch in pa.ipc.open_stream(sys.stdin.buffer):
-        metadata = None
-        try:
-            found = encode(vocabulary, batch.column(0).to_pylist())
-        except TextFault as fault:
-            metadata = {"fault": str(fault)}
-            found = Ragged(np.array([fault.text], np.int32), np.ones(1, np.int64))
-        writer.write_batch(_reply(found), custom_metadata=metadata)
-        replies.flush()
+    try:
+        for batch in pa.ipc.open_stream(sys.stdin.buffer):
+            writer.write_batch(*_answer(vocabulary, batch.column(0).to_pylist()))
+            replies.flush()
+    except BrokenPipeError:
+        os._exit(1)  # the main process has ended, which needs no comment
+
+
+def _answer(vocabulary: AnyVocabulary, texts: list[str]) -> tuple[pa.RecordBatch, dict | None]:
+    try:
+        return _reply(encode(vocabulary, texts)), None
+    except TextFault as fault:
+        number = Ragged(np.array([fault.text], np.int32), np.ones(1, np.int64))
+        return _reply(number), {"fault": str(fault)}
 
 
 def _reply(ids: Ragged) -> pa.RecordBatch:
