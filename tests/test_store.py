@@ -1,5 +1,6 @@
 """The cache on disk: round trips, checksums, and what happens to damaged ones."""
 
+import itertools
 import json
 import os
 import zlib
@@ -185,3 +186,44 @@ def test_a_full_disk_is_explained(tmp_path):
             writer = arrow_file.ArrowWriter("/dev/full", store.schema(100), 4)
             for row in range(100_000):
                 writer.add({"inputs": [5] * 50, "targets": [1], "example": row, "template": 0})
+
+
+@pytest.mark.parametrize("rows_per_shard", [None, 7, 12])
+def test_columns_and_rows_give_the_same_files(tmp_path, rows_per_shard):
+    """However the rows are given to the writer, the files have the same bytes."""
+    columns = store.schema(100, evaluation=True)
+    examples = [
+        [
+            {
+                "inputs": list(range(number % 5)),
+                "targets": [template, 1],
+                "example": number,
+                "template": template,
+                "prompt": "é" * number,
+                "option_tokens": [[1]] * template,
+                "options": ["a"] * template,
+                "answer": -1,
+                "references": ["yes"],
+            }
+            for template in range(1 + number % 3)
+        ]
+        for number in range(20)
+    ]
+    made = []
+    for parts in (None, [20], [1, 3, 9, 7]):
+        folder = tmp_path / f"{parts}"
+        folder.mkdir()
+        writer = store.CacheWriter(
+            str(folder), columns, rows_per_batch=4, rows_per_shard=rows_per_shard
+        )
+        remaining = iter(examples)
+        for size in parts or [1] * 20:
+            some = list(itertools.islice(remaining, size))
+            if parts is None:
+                writer.add(some[0])
+                continue
+            rows = pa.RecordBatch.from_pylist([row for one in some for row in one], columns)
+            writer.extend(rows, np.array([len(one) for one in some]))
+        made.append((writer.close(), {f.name: f.read_bytes() for f in folder.iterdir()}))
+    assert made[0] == made[1] == made[2]
+    assert len(made[0][0]) == {None: 1, 7: 5, 12: 4}[rows_per_shard]

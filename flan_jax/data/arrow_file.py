@@ -57,7 +57,9 @@ class ArrowWriter:
         self._name = PurePath(path).name
         self._schema = columns
         self._rows_per_batch = rows_per_batch
-        self._pending: list[dict] = []
+        self._pending: list[pa.RecordBatch] = []
+        self._num_pending = 0
+        self._loose: list[dict] = []  # rows that come after the pending ones
         self._batches: list[dict] = []
         self._frame_crc32 = 0  # of the bytes before the first batch and after the last
         self._file = _ChecksummedFile(path)
@@ -66,23 +68,43 @@ class ArrowWriter:
 
     def add(self, row: dict) -> None:
         """Adds one row: a value for each column."""
-        self._pending.append(row)
+        self._loose.append(row)
         self.rows += 1
-        if len(self._pending) == self._rows_per_batch:
+        if self._num_pending + len(self._loose) == self._rows_per_batch:
             self._flush()
+
+    def extend(self, rows: pa.RecordBatch) -> None:
+        """Adds many rows, with the columns of the file."""
+        self._gather()
+        self.rows += len(rows)
+        while len(rows):
+            taken = rows.slice(0, self._rows_per_batch - self._num_pending)
+            rows = rows.slice(len(taken))
+            self._pending.append(taken)
+            self._num_pending += len(taken)
+            if self._num_pending == self._rows_per_batch:
+                self._flush()
+
+    def _gather(self) -> None:
+        if self._loose:
+            self._pending.append(pa.RecordBatch.from_pylist(self._loose, schema=self._schema))
+            self._num_pending += len(self._loose)
+            self._loose = []
 
     def _flush(self) -> None:
         if not self._batches:
             self._frame_crc32 = self._file.part_crc32
         start, self._file.part_crc32 = self._file.position, 0
-        self._writer.write_batch(pa.RecordBatch.from_pylist(self._pending, schema=self._schema))
+        self._gather()
+        empty = pa.RecordBatch.from_pylist([], schema=self._schema)
+        self._writer.write_batch(pa.concat_batches(self._pending or [empty]))
         entry = {"offset": start, "size": self._file.position - start}
-        self._batches.append(entry | {"rows": len(self._pending), "crc32": self._file.part_crc32})
-        self._pending = []
+        self._batches.append(entry | {"rows": self._num_pending, "crc32": self._file.part_crc32})
+        self._pending, self._num_pending = [], 0
 
     def close(self) -> dict:
         """Completes the file and returns its entry in the manifest."""
-        if self._pending or not self._batches:
+        if self._num_pending or self._loose or not self._batches:
             self._flush()
         self._file.part_crc32 = self._frame_crc32
         self._writer.close()

@@ -10,6 +10,7 @@ caches of declared tasks hold every template's rendering of each example; the fe
 epoch.
 """
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -17,7 +18,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import rich.console
@@ -28,13 +29,18 @@ from flan_jax.data import seqio_rows, store
 from flan_jax.data.mixture import check_rate
 from flan_jax.data.recipes import Recipe, recipe
 from flan_jax.data.store import CacheError
-from flan_jax.data.tokenisation import CacheConfig, Row, Statistics
+from flan_jax.data.tokenisation import CacheConfig, Statistics
+from flan_jax.data.tokenisation_columns import Columns
+from flan_jax.data.tokenisation_workers import Workers
 from flan_jax.data.vocabularies import AnyVocabulary
 
 __all__ = ["CacheConfig", "build", "build_mixture"]
 
 # Share of a source's rows that may be broken; more is a sign of a wrong file or row function.
 MAX_BAD = 0.01
+# Rows from which on workers are started by default. They cost half a CPU second each to start,
+# in which one process makes some 20,000 rows (benchmarks/cache.py).
+_WORTH_WORKERS = 100_000
 
 
 def build(
@@ -45,6 +51,7 @@ def build(
     cache_dir: str,
     *,
     evaluation: bool = False,
+    workers: int | None = None,
     progress: bool = True,
 ) -> str:
     """Builds the cache of a task and split, unless it is there and complete.
@@ -56,13 +63,15 @@ def build(
       config: lengths and what is kept.
       cache_dir: folder of all caches, local or remote.
       evaluation: for SeqIO tasks that are not declared with us: cache what scoring needs.
+      workers: processes that tokenise beside this one; they do not change what is written. None
+        starts one a core where the data set is large.
       progress: whether to say what is being done.
 
     Returns:
       The cache's folder.
 
     Raises:
-      ValueError: the task, split or vocabulary is wrong.
+      ValueError: the task, split or vocabulary is wrong, or a text cannot be tokenised.
       CacheError: no example was left; the reasons are counted.
       StorageError: the disk is full.
     """
@@ -75,38 +84,41 @@ def build(
     with storage.disk_full_explained(target):
         if storage.is_remote(cache_dir):
             with tempfile.TemporaryDirectory() as temporary:
-                _write(made, temporary, progress)
+                _write(made, temporary, vocabulary, workers, progress)
                 storage.upload(temporary, target)
             return str(target)
         root.mkdir(parents=True, exist_ok=True)
         with storage.locked(root, made.folder):
             # Another process may have built it while this one waited.
             if not (target / storage.MANIFEST).exists():
-                _write_beside(made, Path(root), progress)
+                _write_beside(made, Path(root), vocabulary, workers, progress)
     return str(target)
 
 
-def _write_beside(made: Recipe, root: Path, progress: bool) -> None:
+def _write_beside(made: Recipe, root: Path, vocabulary, workers, progress) -> None:
     temporary = root / f".{made.folder}.part"
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed build
     temporary.mkdir()
     try:
-        _write(made, str(temporary), progress)
+        _write(made, str(temporary), vocabulary, workers, progress)
         shutil.rmtree(root / made.folder, ignore_errors=True)  # has no manifest
         os.rename(temporary, root / made.folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(made: Recipe, folder: str, progress: bool) -> None:
+def _write(made: Recipe, folder: str, vocabulary, workers, progress) -> None:
     start = time.monotonic()
+    workers = _worthwhile(made) if workers is None else workers
     size = made.facts["vocabulary"]["size"]
     columns = store.schema(size, weights=made.weighted, evaluation=made.evaluation)
     writer = store.CacheWriter(folder, columns)
     statistics = Statistics()
     try:
-        for rows in _shown(made, statistics, progress):
-            writer.add(rows)
+        with _tokenising(vocabulary, workers) as tokenise:
+            examples = made.rows(statistics, 0, 1, tokenise)
+            for columns in _shown(examples, made, progress):
+                writer.extend(*columns)
         shards = writer.close()
     except BaseException:
         writer.abort()
@@ -115,6 +127,27 @@ def _write(made: Recipe, folder: str, progress: bool) -> None:
     if progress:
         seconds = time.monotonic() - start
         _console().print(f"{_summary(made, manifest)}, {seconds:.1f} s", highlight=False)
+
+
+def _worthwhile(made: Recipe) -> int:
+    """Decides how many processes tokenise."""
+    if not made.facts["templates"]:  # documents, and SeqIO tasks, are tokenised elsewhere
+        return 0
+    renderings = min(
+        made.facts["renderings"] or made.facts["num_templates"], made.facts["num_templates"]
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores if cores > 1 and (made.count or 0) * renderings >= _WORTH_WORKERS else 0
+
+
+@contextlib.contextmanager
+def _tokenising(vocabulary: AnyVocabulary, workers: int) -> Iterator[Callable | None]:
+    """Gives what `Tokeniser.examples` tokenises with."""
+    if not workers:
+        yield None
+        return
+    with Workers(vocabulary, workers) as started:
+        yield started.map
 
 
 def finish(made: Recipe, folder: str, shards: list[dict], statistics: Statistics) -> dict:
@@ -160,10 +193,9 @@ def _check_bad_rows(made: Recipe, statistics: Statistics) -> None:
     )
 
 
-def _shown(made: Recipe, statistics: Statistics, progress: bool) -> Iterator[list[Row]]:
-    """Yields the rows of each example, behind a progress bar on a terminal."""
+def _shown(examples: Iterator[Columns], made: Recipe, progress: bool) -> Iterator[Columns]:
+    """Yields the rows of examples, behind a progress bar on a terminal."""
     console = _console()
-    examples = made.rows(statistics, 0, 1)
     if not (progress and console.is_terminal):
         yield from examples
         return
@@ -175,9 +207,9 @@ def _shown(made: Recipe, statistics: Statistics, progress: bool) -> Iterator[lis
     )
     with rich.progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"cache {made.name} {made.split}", total=made.count)
-        for rows in examples:
-            yield rows
-            bar.update(task, completed=rows[0]["example"] + 1)
+        for columns in examples:
+            yield columns
+            bar.update(task, completed=columns.rows["example"][-1].as_py() + 1)
 
 
 def _console() -> rich.console.Console:
@@ -201,6 +233,7 @@ def build_mixture(
     cache_dir: str,
     *,
     allow_missing: Sequence[str] = (),
+    workers: int | None = None,
     progress: bool = True,
 ) -> str:
     """Builds the caches of a mixture's tasks, and the file that `feed.open_mixture` reads.
@@ -215,6 +248,7 @@ def build_mixture(
       cache_dir: folder of all caches, local or remote.
       allow_missing: names of tasks, or shell patterns such as `wmt*`, that may be left out if they
         cannot be cached; `*` stands for all. Others are an error after all were tried.
+      workers: processes that tokenise beside this one, as for `build`.
       progress: whether to say what is being done.
 
     Returns:
@@ -231,7 +265,9 @@ def build_mixture(
     folders, failures = {}, {}
     for task in tasks:
         try:
-            folders[task] = build(task, split, vocabulary, config, cache_dir, progress=progress)
+            folders[task] = build(
+                task, split, vocabulary, config, cache_dir, workers=workers, progress=progress
+            )
         except (MemoryError, storage.StorageError):
             raise  # the machine's trouble, not the data set's
         except Exception as error:

@@ -120,8 +120,8 @@ class _WriteShard(beam.DoFn):
         statistics = Statistics()
         with tempfile.TemporaryDirectory() as local:
             writer = store.CacheWriter(local, columns, rows_per_shard=None, first_shard=number)
-            for rows in made.rows(statistics, number, self._shards):
-                writer.add(rows)
+            for columns in made.rows(statistics, number, self._shards):
+                writer.extend(*columns)
             note = pickle.dumps((writer.close(), statistics))
             (Path(local) / _note(number)).write_bytes(note)
             storage.upload(local, self._folder)

@@ -74,7 +74,7 @@ def read(variant: Variant, rendered: Rendered, config: CacheConfig) -> Reading:
     tokeniser = Tokeniser(variant.vocabulary, config, evaluation, locate=str)
     if variant.form.objective:
         return _read_document(variant, rendered, tokeniser)
-    made = [row for rows in tokeniser.examples([[rendered]]) for row in rows]
+    made = list(tokeniser.rows([[rendered]]))
     counted = tokeniser.statistics
     if not made:
         return Reading((), left_out=", ".join(counted.dropped_renderings.counts))

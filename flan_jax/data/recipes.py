@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from flan_jax.data import objectives, registry, seqio_rows, store, vocabularies
 from flan_jax.data.declarations import DocumentsDeclaration
-from flan_jax.data.rendering import Drops
-from flan_jax.data.tokenisation import CacheConfig, Row, Statistics, Tokeniser
+from flan_jax.data.rendering import Drops, LateDrops
+from flan_jax.data.tokenisation import CacheConfig, Statistics, Tokeniser
+from flan_jax.data.tokenisation_columns import Columns, from_rows
 from flan_jax.data.variants import Variant
 from flan_jax.data.vocabularies import AnyVocabulary
 
@@ -30,8 +31,9 @@ class Recipe(NamedTuple):
       weighted: whether rows hold weights.
       evaluation: whether rows hold what scoring needs.
       count: number of examples in the source, or None if unknown.
-      rows: function of `Statistics`, a part and the number of parts that gives an iterator over
-        examples, the rows of each. Part i of n holds the examples i, i + n, ...
+      rows: function of `Statistics`, a part, the number of parts and what tokenises (see
+        `Tokeniser.examples`) that gives an iterator over the rows of some examples each. Part i of
+        n holds the examples i, i + n, ...
     """
 
     name: str
@@ -41,7 +43,7 @@ class Recipe(NamedTuple):
     weighted: bool
     evaluation: bool
     count: int | None
-    rows: Callable[[Statistics, int, int], Iterator[list[Row]]]
+    rows: Callable[[Statistics, int, int, Callable | None], Iterator[Columns]]
 
     @property
     def folder(self) -> str:
@@ -79,7 +81,9 @@ def recipe(
         variant.declaration(variant.declaration.example), str
     )
 
-    def rows(statistics: Statistics, part: int, parts: int) -> Iterator[list[Row]]:
+    def rows(
+        statistics: Statistics, part: int, parts: int, tokenise: Callable | None = None
+    ) -> Iterator[Columns]:
         declaration = variant.declaration
         tokeniser = Tokeniser(
             vocabulary,
@@ -89,12 +93,14 @@ def recipe(
             statistics,
         )
         # Every part reads the whole source; what that drops is counted by the first.
-        drops = Drops() if part else statistics.dropped
+        late = None if part or is_documents else LateDrops()
+        drops = Drops() if part else late or statistics.dropped
         groups = variant.grouped(split, config.seed, drops, config.inputs_length)
         groups = itertools.islice(groups, part, None, parts)
         if is_documents:
-            return tokeniser.documents(groups, variant.form.objective, weighted)
-        return tokeniser.examples(groups)
+            chunks = tokeniser.documents(groups, variant.form.objective, weighted)
+            return from_rows(chunks, store.schema(vocabulary.size, weights=weighted))
+        return tokeniser.examples(groups, tokenise, late)
 
     return Recipe(
         name=name,
@@ -171,11 +177,14 @@ def _seqio_recipe(name, split, vocabulary, config, evaluation) -> Recipe:
         facts["form"] = facts["form"] | {"evaluation": kind}
         facts["metrics"] = ["accuracy"] if facts["has_options"] else ["exact_match"]
 
-    def rows(statistics: Statistics, part: int, parts: int) -> Iterator[list[Row]]:
+    def rows(
+        statistics: Statistics, part: int, parts: int, tokenise: Callable | None = None
+    ) -> Iterator[Columns]:
         tokeniser = Tokeniser(
             vocabulary, config, evaluation, lambda index: f"{name} {split}:{index}", statistics
         )
-        return seqio_rows.examples(task, split, tokeniser, part, parts)
+        examples = seqio_rows.examples(task, split, tokeniser, part, parts)
+        return from_rows(examples, store.schema(vocabulary.size, evaluation=evaluation))
 
     return Recipe(
         name=name,

@@ -47,6 +47,9 @@ POOL_SCAN = 20_000
 _SPARE_EXEMPLARS = 4
 _SHOWN_LOCATIONS = 5
 
+# The templates of an example, and often all examples, show the same options.
+_options_block = functools.lru_cache(maxsize=256)(options_block)
+
 
 class Rendered(NamedTuple):
     """One example under one template.
@@ -108,6 +111,23 @@ class Drops:
             reason: {"count": count, "first": self.locations[reason]}
             for reason, count in self.counts.items()
         }
+
+
+class LateDrops:
+    """Keeps dropped rows in mind, to be counted once what came before them was."""
+
+    def __init__(self):
+        """Starts with none."""
+        self._kept: list[tuple[str, Callable[[], str], bool]] = []
+
+    def add(self, reason: str, locate: Callable[[], str], wanted: bool = False) -> None:
+        """Takes what `Drops.add` takes."""
+        self._kept.append((reason, locate, wanted))
+
+    def take(self) -> list[tuple[str, Callable[[], str], bool]]:
+        """Hands out the arguments for `Drops.add` that came since the last time."""
+        taken, self._kept = self._kept, []
+        return taken
 
 
 class Exemplars:
@@ -353,10 +373,10 @@ def _rendered(
     inputs, targets = _render(wording, example, _style(declaration, form, template, seed))
     if exemplars is not None:
         inputs = exemplars.prompt(inputs, example.fields, index, template)
-    if wording.turned_around:
-        return Rendered(index, template, inputs, targets, [], -1, [targets])
     if wording.targets == "{answer}":
         options, references = list(example.options), list(example.references)
+    elif wording.turned_around:
+        return Rendered(index, template, inputs, targets, [], -1, [targets])
     else:
         options = [render_targets(wording, example.fields, text) for text in example.options]
         references = [render_targets(wording, example.fields, text) for text in example.references]
@@ -374,9 +394,9 @@ def _style(declaration: TaskDeclaration, form: Form, template: int, seed: int) -
 
 
 def _render(template: Template, example: Example, style: str | None) -> Rendering:
-    block = options_block(example.options, style) if style and example.options else None
+    block = _options_block(example.options, style) if style and example.options else None
     fields, answer = example.fields, example.references[0]
-    if template.turned_around:
+    if template.targets != "{answer}" and template.turned_around:
         fields = {**fields, "answer": answer}
     return Rendering(
         render_inputs(template, fields, block), render_targets(template, fields, answer)

@@ -29,6 +29,7 @@ from flan_jax.data.arrow_file import REMEDY, ArrowFile, ArrowWriter, CacheError
 from flan_jax.data.ragged import Ragged, concatenate, indices, take
 
 FORMAT_VERSION = 1
+_INDEX = pa.schema([pa.field("first_row", pa.int64())])
 
 
 def token_type(vocabulary_size: int) -> pa.DataType:
@@ -94,16 +95,37 @@ class CacheWriter:
 
     def add(self, rows: Sequence[dict]) -> None:
         """Adds one example with its renderings, one row each, at least one."""
-        if self._data is None:
-            name = f"{self._number:05d}.arrow"
-            index = pa.schema([pa.field("first_row", pa.int64())])
-            self._data = ArrowWriter(
-                f"{self._folder}/data-{name}", self._schema, self._rows_per_batch
-            )
-            self._index = ArrowWriter(f"{self._folder}/index-{name}", index, 2**16)
+        self._open_shard()
         self._index.add({"first_row": self._data.rows})
         for row in rows:
             self._data.add(row)
+        self._close_full_shard()
+
+    def extend(self, rows: pa.RecordBatch, counts: Int[np.ndarray, " n"]) -> None:
+        """Adds many examples, in the files' columns; `counts` says how many rows each has."""
+        stops = np.cumsum(counts)
+        while len(stops):
+            self._open_shard()
+            taken = len(stops)
+            if self._rows_per_shard:  # up to and with the example that fills the shard
+                room = self._rows_per_shard - self._data.rows
+                taken = min(int(np.searchsorted(stops, room)) + 1, taken)
+            first = self._data.rows + stops[:taken] - counts[:taken]
+            self._index.extend(pa.record_batch([pa.array(first)], _INDEX))
+            stop = int(stops[taken - 1])
+            self._data.extend(rows.slice(0, stop))
+            rows, counts, stops = rows.slice(stop), counts[taken:], stops[taken:] - stop
+            self._close_full_shard()
+
+    def _open_shard(self) -> None:
+        if self._data is None:
+            name = f"{self._number:05d}.arrow"
+            self._data = ArrowWriter(
+                f"{self._folder}/data-{name}", self._schema, self._rows_per_batch
+            )
+            self._index = ArrowWriter(f"{self._folder}/index-{name}", _INDEX, 2**16)
+
+    def _close_full_shard(self) -> None:
         if self._rows_per_shard and self._data.rows >= self._rows_per_shard:
             self._close_shard()
 

@@ -5,6 +5,7 @@ out. Documents are cut into chunks. Nothing happens silently: cut, dropped and u
 counted by reason, with the first few places.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,22 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
 
 from flan_jax.data import keyed, objectives
-from flan_jax.data.rendering import Drops, Rendered
+from flan_jax.data.ragged import Ragged
+from flan_jax.data.rendering import Drops, LateDrops, Rendered
+from flan_jax.data.store import schema
+from flan_jax.data.tokenisation_columns import (
+    Columns,
+    Texts,
+    counted,
+    list_array,
+    nested_list_array,
+    texts_of,
+)
+from flan_jax.data.tokenisation_workers import TextFault, in_process
 from flan_jax.data.vocabularies import AnyVocabulary
 
 # Examples whose texts are tokenised in one call.
@@ -95,6 +109,14 @@ class Statistics:
             self.lengths[side][len(row[side])] += 1
             self.max_token_id = max(self.max_token_id, max(row[side], default=0))
 
+    def add_all(self, inputs: Ragged, targets: Ragged) -> None:
+        """Counts the tokens of many rows."""
+        for side, rows in zip(_SIDES, (inputs, targets), strict=True):
+            self.tokens[side] += len(rows.flat)
+            lengths, counts = np.unique(rows.lengths, return_counts=True)
+            self.lengths[side].update(dict(zip(lengths.tolist(), counts.tolist(), strict=True)))
+            self.max_token_id = max(self.max_token_id, int(rows.flat.max(initial=0)))
+
     def as_dict(self) -> dict[str, Any]:
         """Gives the manifest's entries."""
         counts = {name: getattr(self, name).as_dict() for name in _COUNTS}
@@ -159,26 +181,61 @@ class Tokeniser:
     statistics: Statistics = field(default_factory=Statistics)
     _last_noted: dict[tuple[int, str], int] = field(default_factory=dict)
 
-    def examples(self, groups: Iterable[list[Rendered]]) -> Iterator[list[Row]]:
+    def examples(
+        self,
+        groups: Iterable[list[Rendered]],
+        tokenise: Callable | None = None,
+        late_drops: LateDrops | None = None,
+    ) -> Iterator[Columns]:
         """Tokenises the renderings of tasks.
 
         Args:
           groups: the renderings of one example each.
+          tokenise: gives the token ids of the texts of each item, as `Workers.map`; None for this
+            process.
+          late_drops: what counts the rows that are left out of `groups`.
 
         Yields:
-          The rows of one example, at least one.
+          The rows of some examples, in order.
+
+        Raises:
+          ValueError: a text cannot be tokenised; the message says of which row.
         """
+        tokenise = tokenise or functools.partial(in_process, self.vocabulary)
+        try:
+            for (some, dropped), tokens in tokenise(self._batches(groups, late_drops)):
+                for drop in dropped:
+                    self.statistics.dropped.add(*drop)
+                columns = self._columns(some, tokens)
+                if len(columns.counts):
+                    yield columns
+        except TextFault as fault:
+            raise ValueError(self._explained(fault)) from fault
+
+    def rows(self, groups: Iterable[list[Rendered]]) -> Iterator[Row]:
+        """Yields one by one the rows that `examples` gives in batches."""
+        for columns in self.examples(groups):
+            yield from columns.rows.to_pylist()
+
+    def _batches(self, groups, late_drops):
+        """Yields items ((renderings of some examples, drops before them), their texts)."""
         groups = iter(groups)
-        while some := list(islice(groups, _EXAMPLES_AT_ONCE)):
-            some = [self._kept(group) for group in some]
-            tokens = iter(self.vocabulary.encode_batch(list(_texts(some, self.evaluation))))
-            for group in some:
-                rows = [self._row(rendered, tokens) for rendered in group]
-                sound = [row for row in rows if isinstance(row, dict)]
-                if sound:
-                    yield sound
-                else:
-                    self.drop(rows[0], group[0].example)
+        while True:
+            some = [self._kept(group) for group in islice(groups, _EXAMPLES_AT_ONCE)]
+            dropped = late_drops.take() if late_drops else []
+            if not some and not dropped:
+                return
+            rendered = [one for group in some for one in group]
+            yield (some, dropped), texts_of(rendered, self.evaluation)
+
+    def _explained(self, fault: TextFault) -> str:
+        rendered = [one for group in fault.item[0] for one in group]
+        owners = [one for one in rendered for _ in texts_of([one], self.evaluation)]
+        one = owners[fault.text]
+        return (
+            f"{self.locate(one.example)}, template {one.template}: a text cannot be tokenised "
+            f"({fault}); mend the row, or leave it out in the row function"
+        )
 
     def _kept(self, group: list[Rendered]) -> list[Rendered]:
         kept = self.config.renderings
@@ -188,38 +245,61 @@ class Tokeniser:
         order = keyed.permute(np.arange(len(group)), len(group), key)
         return [group[index] for index in sorted(order[:kept].tolist())]
 
-    def _row(self, rendered: Rendered, tokens: Iterator[list[int]]) -> Row | str:
-        """Makes a row, or says why not."""
-        inputs, targets = next(tokens), next(tokens)
-        end = [self.vocabulary.eos_id]
-        options = [next(tokens) for _ in rendered.options] if self.evaluation else []
-        limit = self.config.targets_length
-        reason = ""
-        if not targets:
-            reason = "targets without tokens"
-        elif len(targets) >= limit:
-            reason = f"targets longer than {limit} tokens"
-        elif any(len(option) >= limit for option in options):
-            reason = f"option longer than {limit} tokens"
-        if reason:
-            self._note(self.statistics.dropped_renderings, reason, rendered.example)
-            return reason
-        row = {
-            "inputs": self.truncate(inputs, rendered.example) + end,
-            "targets": targets + end,
-            "example": rendered.example,
-            "template": rendered.template,
-        }
+    def _columns(self, groups: list[list[Rendered]], tokens: Ragged) -> Columns:
+        """Makes the rows of some examples, and counts what is cut, left out or unknown."""
+        rendered = [one for group in groups for one in group]
+        texts = Texts.of(rendered, self.evaluation, tokens)
+        sound = self._sound(rendered, texts)
+        kept = [rendered[number] for number in sound.tolist()]
+        limit, end = self.config.inputs_length - 1, self.vocabulary.eos_id
+        inputs = texts.ended(texts.inputs[sound], limit, end)
+        targets = texts.ended(texts.inputs[sound] + 1, None, end)
+        example = np.array([one.example for one in kept], np.int64)
+        cut = texts.tokens.lengths[texts.inputs[sound]] - inputs.lengths + 1
+        for number in np.flatnonzero(cut).tolist():
+            self._note_cut(int(cut[number]), kept[number].example)
+        self._count(inputs, targets, example)
+        columns = schema(self.vocabulary.size, evaluation=self.evaluation)
+        kind = columns.field("inputs").type.value_type
+        arrays = [
+            list_array(inputs, kind),
+            list_array(targets, kind),
+            pa.array(example),
+            pa.array(np.array([one.template for one in kept], np.int16)),
+        ]
         if self.evaluation:
-            row |= {
-                "prompt": rendered.inputs,
-                "option_tokens": [option + end for option in options],
-                "options": rendered.options,
-                "answer": rendered.answer,
-                "references": rendered.references,
-            }
-        self.count(row)
-        return row
+            options = texts.ended(texts.options_of(sound), None, end)
+            arrays += [
+                pa.array([one.inputs for one in kept], pa.string()),
+                nested_list_array(options, texts.num_options[sound], kind),
+                pa.array([one.options for one in kept], pa.list_(pa.string())),
+                pa.array([one.answer for one in kept], pa.int32()),
+                pa.array([one.references for one in kept], pa.list_(pa.string())),
+            ]
+        counts = np.unique(example, return_counts=True)[1]
+        return Columns(pa.record_batch(arrays, columns), counts)
+
+    def _sound(self, rendered, texts: Texts) -> Int[np.ndarray, " m"]:
+        """Finds the renderings that are kept, and notes why others are not."""
+        limit = self.config.targets_length
+        _, targets, options = texts.lengths()
+        sound = (targets > 0) & (targets < limit) & (options < limit)
+        reasons = {}
+        for number in np.flatnonzero(~sound).tolist():
+            reason = f"option longer than {limit} tokens"
+            if not targets[number]:
+                reason = "targets without tokens"
+            elif targets[number] >= limit:
+                reason = f"targets longer than {limit} tokens"
+            example = rendered[number].example
+            self._note(self.statistics.dropped_renderings, reason, example)
+            reasons.setdefault(example, reason)
+        if reasons:
+            left = {rendered[number].example for number in np.flatnonzero(sound).tolist()}
+            for example, reason in reasons.items():
+                if example not in left:
+                    self.drop(reason, example)
+        return np.flatnonzero(sound)
 
     def _note(self, counts: Drops, reason: str, example: int) -> None:
         counts.counts[reason] = counts.counts.get(reason, 0) + 1
@@ -238,12 +318,24 @@ class Tokeniser:
     def truncate(self, inputs: list[int], example: int) -> list[int]:
         """Cuts inputs so that an end of sequence still fits, and counts it."""
         limit = self.config.inputs_length - 1
-        if len(inputs) <= limit:
-            return inputs
-        self.statistics.truncated_tokens += len(inputs) - limit
-        reason = f"inputs longer than {limit + 1} tokens"
-        self._note(self.statistics.truncated, reason, example)
+        if len(inputs) > limit:
+            self._note_cut(len(inputs) - limit, example)
         return inputs[:limit]
+
+    def _note_cut(self, tokens: int, example: int) -> None:
+        self.statistics.truncated_tokens += tokens
+        reason = f"inputs longer than {self.config.inputs_length} tokens"
+        self._note(self.statistics.truncated, reason, example)
+
+    def _count(self, inputs: Ragged, targets: Ragged, example: Int[np.ndarray, " n"]) -> None:
+        """Counts as `count` does, for many rows."""
+        self.statistics.add_all(inputs, targets)
+        unknown = np.zeros(len(example), np.int64)
+        for side in (inputs, targets):
+            unknown += counted(side, side.flat == self.vocabulary.unk_id)
+        self.statistics.unknown_tokens += int(unknown.sum())
+        for number in np.flatnonzero(unknown).tolist():
+            self._note(self.statistics.unknown, "unknown tokens", int(example[number]))
 
     def count(self, row: Row) -> None:
         """Counts the tokens of a row, unknown ones apart."""
@@ -301,15 +393,6 @@ class Tokeniser:
                 f"vocabulary {self.vocabulary.path} has {self.vocabulary.extra_ids}; use shorter "
                 "lengths or a vocabulary with more extra_ids"
             )
-
-
-def _texts(groups: list[list[Rendered]], with_options: bool) -> Iterator[str]:
-    for group in groups:
-        for rendered in group:
-            yield rendered.inputs
-            yield rendered.targets
-            if with_options:
-                yield from rendered.options
 
 
 def _joined(
