@@ -35,15 +35,16 @@ def temporary(program):
 
 config = dataclasses.replace(CONFIGS[sys.argv[1]], vocab_size=64, remat="full")
 scores = ROWS * config.num_heads * LENGTH * LENGTH
-whole = compiled(config, (1, 1, 1, 1))
-assert largest(whole) >= scores, "the test would not see scores"
+# Not on one device, where a CPU never has all scores in memory (`model.attention_blocks`).
+halves = compiled(config, (1, 1, 1, 2))
+assert largest(halves) >= scores / 2, "the test would not see scores"
 split = compiled(config, (1, 1, 1, 8))
 assert largest(split) <= scores / 7, largest(split)
-assert temporary(split) < temporary(whole) / 5, (temporary(whole), temporary(split))
+assert temporary(split) < temporary(halves) / 3, (temporary(halves), temporary(split))
 if "mixed" in sys.argv:
     mixed = compiled(config, (2, 1, 2, 2))
     assert largest(mixed) <= scores / 7, largest(mixed)
-    assert temporary(mixed) < temporary(whole) / 5, (temporary(whole), temporary(mixed))
+    assert temporary(mixed) < temporary(halves) / 3, (temporary(halves), temporary(mixed))
 print("passed")
 """
 

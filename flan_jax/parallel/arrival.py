@@ -73,7 +73,7 @@ def _count(job: Job, port: int, limit: float) -> None:
     arrived = {0: _Arrived(socket.gethostname(), None)}
     wrong = ""
     with _listen(port, job.num_processes) as server:
-        while len(arrived) < job.num_processes and not wrong:
+        while not wrong and not _all_here(job, arrived):
             server.settimeout(max(deadline - time.monotonic(), 0.01))
             try:
                 connection, _ = server.accept()
@@ -86,6 +86,14 @@ def _count(job: Job, port: int, limit: float) -> None:
             _answer(process.connection, wrong)
     if wrong:
         raise ArrivalError(wrong)
+
+
+def _all_here(job: Job, arrived: dict[int, _Arrived]) -> bool:
+    """Whether all have arrived and wait; one that hung up meanwhile has to come again."""
+    for number, process in list(arrived.items()):
+        if process.connection is not None and _hung_up(process.connection):
+            del arrived[number]
+    return len(arrived) == job.num_processes
 
 
 def _listen(port: int, backlog: int) -> socket.socket:
