@@ -21,12 +21,13 @@ def main(argv: Sequence[str]) -> None:
     from flan_jax.evaluation.evaluate import evaluate_run
     from flan_jax.parallel import distributed
     from flan_jax.parallel.mesh import make_mesh
-    from flan_jax.train import checkpoint, run_folder
+    from flan_jax.train import checkpoint, mesh_fit, run_folder
 
     distributed.initialize()
     folder, step = run_folder.locate(run.checkpoint, run.step)
     config = run_folder.read_model_config(folder)
     mesh = make_mesh(run.mesh)
+    mesh_fit.check_model(mesh, config)
     with jax.set_mesh(mesh):
         params, weights = checkpoint.load_identified(str(folder), config, mesh, step)
         decode = run_folder.read_vocabulary(folder).decode

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
 
     from flan_jax.evaluation.generation import answer_chats, answer_texts
     from flan_jax.parallel.mesh import make_mesh
-    from flan_jax.train import checkpoint, run_folder
+    from flan_jax.train import checkpoint, mesh_fit, run_folder
 
     folder, step = run_folder.locate(run.checkpoint, run.step)
     config = run_folder.read_model_config(folder)
@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> None:
     how = dataclasses.replace(run.decoding, boundaries=vocabulary.boundaries)
     run = dataclasses.replace(run, decoding=how)
     mesh = make_mesh(run.mesh)
+    mesh_fit.check_model(mesh, config)
     with jax.set_mesh(mesh):
         params = checkpoint.load_params(str(folder), config, mesh, step)
 

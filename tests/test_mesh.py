@@ -211,6 +211,10 @@ def test_a_run_is_checked_before_it_starts():
     assert "ModelConfig.num_heads is 4, not a multiple of tensor = 8" in str(error.value)
     with pytest.raises(ValueError, match=r"inputs_length \+ targets_length is 48, .* = 32"):
         mesh_fit.check(AbstractMesh((1, 1, 1, 32), AXES), model, feed)
+    # Where it is scored, its rows and their lengths are no matter.
+    mesh_fit.check_model(AbstractMesh((1, 1, 1, 32), AXES), model)
+    with pytest.raises(ValueError, match="ModelConfig.num_heads"):
+        mesh_fit.check_model(AbstractMesh((8, 1, 8, 1), AXES), model)
     encoder_decoder = dataclasses.replace(ENCODER_DECODER, vocab_size=64)
     with pytest.raises(ValueError, match="FeedConfig.targets_length is 8, .*= 16"):
         mesh_fit.check(

@@ -20,13 +20,18 @@ def check(mesh: Mesh, model: ModelConfig, feed: FeedConfig) -> None:
     lengths = {"inputs_length": feed.inputs_length, "targets_length": feed.targets_length}
     if feed.architecture == "decoder_only":
         lengths = {"inputs_length + targets_length": feed.tokens}
+    rows = Split("FeedConfig.batch_size", feed.batch_size, "batch")
+    positions = [Split(f"FeedConfig.{name}", size, "length") for name, size in lengths.items()]
+    divisibility.check(mesh, [rows, *positions, *_splits(model)])
+
+
+def check_model(mesh: Mesh, model: ModelConfig) -> None:
+    """As `check` for a model alone, where it is scored or generates."""
+    divisibility.check(mesh, _splits(model))
+
+
+def _splits(model: ModelConfig) -> list[Split]:
     parameters = divisibility.parameter_splits(
         transformer.logical_axes(model), transformer.abstract(model)
     )
-    splits = [
-        Split("FeedConfig.batch_size", feed.batch_size, "batch"),
-        *(Split(f"FeedConfig.{name}", size, "length") for name, size in lengths.items()),
-        Split("ModelConfig.num_heads", model.num_heads, "heads"),
-        *parameters,
-    ]
-    divisibility.check(mesh, splits)
+    return [Split("ModelConfig.num_heads", model.num_heads, "heads"), *parameters]
