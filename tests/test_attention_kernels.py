@@ -162,7 +162,8 @@ def test_the_kernel_for_the_place():
         given = given._replace(queries=given.queries.astype(dtype))
         return attention_kernels.choose(config, given, platform)
 
-    assert chosen("cpu") is attention_kernels.in_blocks
+    assert chosen("cpu", queries=512, keys=512) is attention_kernels.in_blocks
+    assert chosen("cpu") is attention_kernels.written_out
     assert chosen("gpu", dtype=jnp.bfloat16) is attention_kernels.cudnn
     assert chosen("gpu") is attention_kernels.written_out
     odd = dict(queries=13, keys=13, dtype=jnp.bfloat16)

@@ -21,6 +21,8 @@ from flan_jax.model.visibility import MASKED, Visibility
 from flan_jax.parallel.platform import compiled_for
 
 MIXED = attention_blocks.MIXED
+# What a core keeps near: logits that fit are written out at once, since blocks have a cost each.
+_CACHE_BYTES = 2**21
 
 
 class Bias(Protocol):
@@ -81,7 +83,7 @@ def choose(config: ModelConfig, operands: Operands, platform: str) -> Kernel:
     """Returns the kernel for a platform: the fastest that computes all that is asked for."""
     mesh = jax.sharding.get_abstract_mesh()
     alone = mesh.empty or mesh.size == 1
-    if platform == "cpu" and alone:
+    if platform == "cpu" and alone and _bytes_of_logits(operands) > _CACHE_BYTES:
         return in_blocks
     if platform == "gpu" and _cudnn_can(config, operands):
         return cudnn
@@ -92,6 +94,11 @@ def choose(config: ModelConfig, operands: Operands, platform: str) -> Kernel:
     if platform == "tpu" and alone and _splash_can(operands):
         return splash
     return written_out
+
+
+def _bytes_of_logits(operands: Operands) -> int:
+    rows, length, heads, _ = operands.queries.shape
+    return 4 * rows * heads * length * operands.keys.shape[2]
 
 
 def written_out(config: ModelConfig, operands: Operands) -> Float[Array, "B T N H"]:
