@@ -105,8 +105,7 @@ def counted(ragged: Ragged, values: Bool[np.ndarray, " total"]) -> Int[np.ndarra
 
 def list_array(ragged: Ragged, kind: pa.DataType) -> pa.Array:
     """Makes a list column of sequences."""
-    flat = pa.array(ragged.flat.astype(kind.to_pandas_dtype()), kind)
-    return _lists(ragged.lengths, flat)
+    return _lists(ragged.lengths, pa.array(ragged.flat).cast(kind))
 
 
 def nested_list_array(ragged: Ragged, counts: Int[np.ndarray, " n"], kind: pa.DataType) -> pa.Array:
