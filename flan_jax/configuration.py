@@ -5,14 +5,16 @@ fields, builds the tree once, and is then finished. Nothing else in the package 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import importlib
 import inspect
 import logging
+import os
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,10 @@ def build(
     # Gin logs an error for each place of its search path where an included file is not.
     logging.disable(logging.ERROR)
     try:
-        gin.parse_config_files_and_bindings(
-            [_existing(file) for file in files], list(bindings), finalize_config=True
-        )
+        with _included_files_only():
+            gin.parse_config_files_and_bindings(
+                [_existing(file) for file in files], list(bindings), finalize_config=True
+            )
         trees = [gin.get_configurable(root)() for root in roots]
     except (ValueError, TypeError, SyntaxError, OSError) as error:
         if isinstance(error, ConfigurationError):
@@ -162,6 +165,22 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
         "such as wmt* too (CacheRun.allow_missing)",
     )  # fmt: skip
     return parser
+
+
+@contextlib.contextmanager
+def _included_files_only() -> Iterator[None]:
+    """Keeps gin from looking for included files in Python packages.
+
+    For `include "runs/mini.gin"` it would take any importable `runs` first, and fail on a plain
+    folder of that name in the working directory. It has no public switch.
+    """
+    readers = gin.config._FILE_READERS
+    kept = list(readers)
+    readers[:] = [(open, os.path.isfile)]
+    try:
+        yield
+    finally:
+        readers[:] = kept
 
 
 def _configurable(name: str) -> type:

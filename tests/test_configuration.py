@@ -44,6 +44,18 @@ def test_scopes_reach_nested_configurations():
     assert pretrain.train.model == tune.train.model
 
 
+@pytest.mark.parametrize("regular", [False, True])
+def test_a_package_named_like_a_gin_folder_is_not_read(regular, tmp_path, monkeypatch):
+    package = tmp_path / "runs"  # such as the outputs in the working directory of `python -m`
+    package.mkdir()
+    (package / "mini.gin").write_text("TrainRun.steps = 7")
+    if regular:
+        (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    (experiment,), _ = build(["Experiment"], ["experiments/mini_quickstart.gin"])
+    assert experiment.stages[0].train.steps != 7
+
+
 @pytest.mark.parametrize(
     "binding, message",
     [
