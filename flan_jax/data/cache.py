@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import rich.console
@@ -29,9 +29,9 @@ from flan_jax.data import seqio_rows, store
 from flan_jax.data.mixture import check_rate
 from flan_jax.data.recipes import Recipe, recipe
 from flan_jax.data.store import CacheError
-from flan_jax.data.tokenisation import CacheConfig, Statistics
+from flan_jax.data.token_statistics import Statistics
+from flan_jax.data.tokenisation import CacheConfig
 from flan_jax.data.tokenisation_columns import Columns
-from flan_jax.data.tokenisation_workers import Workers
 from flan_jax.data.vocabularies import AnyVocabulary
 
 __all__ = ["CacheConfig", "build", "build_mixture"]
@@ -63,8 +63,8 @@ def build(
       config: lengths and what is kept.
       cache_dir: folder of all caches, local or remote.
       evaluation: for SeqIO tasks that are not declared with us: cache what scoring needs.
-      workers: processes that tokenise beside this one; they do not change what is written. None
-        starts one a core where the data set is large.
+      workers: processes that render and tokenise beside this one; they do not change what is
+        written. None starts one a core where the data set is large.
       progress: whether to say what is being done.
 
     Returns:
@@ -84,30 +84,30 @@ def build(
     with storage.disk_full_explained(target):
         if storage.is_remote(cache_dir):
             with tempfile.TemporaryDirectory() as temporary:
-                _write(made, temporary, vocabulary, workers, progress)
+                _write(made, temporary, workers, progress)
                 storage.upload(temporary, target)
             return str(target)
         root.mkdir(parents=True, exist_ok=True)
         with storage.locked(root, made.folder):
             # Another process may have built it while this one waited.
             if not (target / storage.MANIFEST).exists():
-                _write_beside(made, Path(root), vocabulary, workers, progress)
+                _write_beside(made, Path(root), workers, progress)
     return str(target)
 
 
-def _write_beside(made: Recipe, root: Path, vocabulary, workers, progress) -> None:
+def _write_beside(made: Recipe, root: Path, workers, progress) -> None:
     temporary = root / f".{made.folder}.part"
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed build
     temporary.mkdir()
     try:
-        _write(made, str(temporary), vocabulary, workers, progress)
+        _write(made, str(temporary), workers, progress)
         shutil.rmtree(root / made.folder, ignore_errors=True)  # has no manifest
         os.rename(temporary, root / made.folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(made: Recipe, folder: str, vocabulary, workers, progress) -> None:
+def _write(made: Recipe, folder: str, workers, progress) -> None:
     start = time.monotonic()
     workers = _worthwhile(made) if workers is None else workers
     size = made.facts["vocabulary"]["size"]
@@ -115,8 +115,7 @@ def _write(made: Recipe, folder: str, vocabulary, workers, progress) -> None:
     writer = store.CacheWriter(folder, columns)
     statistics = Statistics()
     try:
-        with _tokenising(vocabulary, workers) as tokenise:
-            examples = made.rows(statistics, 0, 1, tokenise)
+        with contextlib.closing(made.rows(statistics, 0, 1, workers)) as examples:
             for columns in _shown(examples, made, progress):
                 writer.extend(*columns)
         shards = writer.close()
@@ -130,24 +129,14 @@ def _write(made: Recipe, folder: str, vocabulary, workers, progress) -> None:
 
 
 def _worthwhile(made: Recipe) -> int:
-    """Decides how many processes tokenise."""
-    if not made.facts["templates"]:  # documents, and SeqIO tasks, are tokenised elsewhere
+    """Decides how many processes make rows."""
+    if not made.facts["templates"]:  # documents, and SeqIO tasks, are made in this process
         return 0
     renderings = min(
         made.facts["renderings"] or made.facts["num_templates"], made.facts["num_templates"]
     )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores if cores > 1 and (made.count or 0) * renderings >= _WORTH_WORKERS else 0
-
-
-@contextlib.contextmanager
-def _tokenising(vocabulary: AnyVocabulary, workers: int) -> Iterator[Callable | None]:
-    """Gives what `Tokeniser.examples` tokenises with."""
-    if not workers:
-        yield None
-        return
-    with Workers(vocabulary, workers) as started:
-        yield started.map
 
 
 def finish(made: Recipe, folder: str, shards: list[dict], statistics: Statistics) -> dict:
@@ -248,7 +237,7 @@ def build_mixture(
       cache_dir: folder of all caches, local or remote.
       allow_missing: names of tasks, or shell patterns such as `wmt*`, that may be left out if they
         cannot be cached; `*` stands for all. Others are an error after all were tried.
-      workers: processes that tokenise beside this one, as for `build`.
+      workers: processes that render and tokenise beside this one, as for `build`.
       progress: whether to say what is being done.
 
     Returns:

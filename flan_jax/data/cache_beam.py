@@ -3,12 +3,12 @@
     cache_beam.build("flan:zero_shot", "train", vocabulary, config, "gs://bucket/cache",
                      shards=256, register=register, runner="DataflowRunner", project="...")
 
-Every worker reads and renders the split and tokenises every `shards`-th example of it, which is
-where the time goes. Needs the extra `beam`.
+Every worker reads and checks the split, and renders and tokenises every `shards`-th example of it,
+which is where the time goes. Needs the extra `beam`.
 """
 
+import json
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from flan_jax import storage
 from flan_jax.data import store
 from flan_jax.data.cache import finish
 from flan_jax.data.recipes import Recipe, recipe
-from flan_jax.data.tokenisation import CacheConfig, Statistics, merged
+from flan_jax.data.token_statistics import Statistics, merged
+from flan_jax.data.tokenisation import CacheConfig
 from flan_jax.data.vocabularies import AnyVocabulary
 
 
@@ -92,16 +93,16 @@ def _run(made: Recipe, job: tuple, folder: str, shards: int, register, options: 
     entries, parts = [], []
     for number in range(shards):
         note = storage.path(folder) / _note(number)
-        found, statistics = pickle.loads(note.read_bytes())
-        entries += found
-        parts.append(statistics)
+        found = json.loads(note.read_bytes())
+        entries += found["shards"]
+        parts.append(Statistics.from_facts(found["statistics"]))
         note.unlink()
     finish(made, folder, entries, merged(parts))
 
 
 def _note(number: int) -> str:
     """Names the file in which a worker leaves what the manifest needs."""
-    return f"shard-{number:05d}.pickle"
+    return f"shard-{number:05d}.json"
 
 
 class _WriteShard(beam.DoFn):
@@ -122,6 +123,6 @@ class _WriteShard(beam.DoFn):
             writer = store.CacheWriter(local, columns, rows_per_shard=None, first_shard=number)
             for columns in made.rows(statistics, number, self._shards):
                 writer.extend(*columns)
-            note = pickle.dumps((writer.close(), statistics))
-            (Path(local) / _note(number)).write_bytes(note)
+            note = {"shards": writer.close(), "statistics": statistics.facts()}
+            (Path(local) / _note(number)).write_text(json.dumps(note))
             storage.upload(local, self._folder)

@@ -16,7 +16,7 @@ from flan_jax.data import keyed, objectives
 from flan_jax.data.assembly import decoder_only_rows, encoder_decoder_rows
 from flan_jax.data.objectives import Examples, Limits
 from flan_jax.data.ragged import Ragged
-from flan_jax.data.rendering import Rendered
+from flan_jax.data.renderer import Rendered
 from flan_jax.data.tokenisation import CacheConfig, Tokeniser
 from flan_jax.data.variants import Variant
 from flan_jax.data.vocabularies import AnyVocabulary
@@ -74,7 +74,7 @@ def read(variant: Variant, rendered: Rendered, config: CacheConfig) -> Reading:
     tokeniser = Tokeniser(variant.vocabulary, config, evaluation, locate=str)
     if variant.form.objective:
         return _read_document(variant, rendered, tokeniser)
-    made = list(tokeniser.rows([[rendered]]))
+    made = tokeniser.rows([[rendered]])
     counted = tokeniser.statistics
     if not made:
         return Reading((), left_out=", ".join(counted.dropped_renderings.counts))

@@ -4,6 +4,8 @@ A task that is declared with us is rendered and tokenised here, all its template
 task is read through SeqIO.
 """
 
+import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -11,10 +13,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from flan_jax.data import objectives, registry, seqio_rows, store, vocabularies
+from flan_jax.data import objectives, registry, row_maker, seqio_rows, store, vocabularies
 from flan_jax.data.declarations import DocumentsDeclaration
 from flan_jax.data.rendering import Drops, LateDrops
-from flan_jax.data.tokenisation import CacheConfig, Statistics, Tokeniser
+from flan_jax.data.row_workers import Workers
+from flan_jax.data.token_statistics import Statistics
+from flan_jax.data.tokenisation import CacheConfig, Tokeniser
 from flan_jax.data.tokenisation_columns import Columns, from_rows
 from flan_jax.data.variants import Variant
 from flan_jax.data.vocabularies import AnyVocabulary
@@ -31,9 +35,9 @@ class Recipe(NamedTuple):
       weighted: whether rows hold weights.
       evaluation: whether rows hold what scoring needs.
       count: number of examples in the source, or None if unknown.
-      rows: function of `Statistics`, a part, the number of parts and what tokenises (see
-        `Tokeniser.examples`) that gives an iterator over the rows of some examples each. Part i of
-        n holds the examples i, i + n, ...
+      rows: function of `Statistics`, a part, the number of parts and a number of processes to
+        start, that gives an iterator over the rows of some examples each. Part i of n holds the
+        examples i, i + n, ... Documents and plain SeqIO tasks start no process.
     """
 
     name: str
@@ -43,7 +47,7 @@ class Recipe(NamedTuple):
     weighted: bool
     evaluation: bool
     count: int | None
-    rows: Callable[[Statistics, int, int, Callable | None], Iterator[Columns]]
+    rows: Callable[[Statistics, int, int, int], Iterator[Columns]]
 
     @property
     def folder(self) -> str:
@@ -81,27 +85,10 @@ def recipe(
         variant.declaration(variant.declaration.example), str
     )
 
-    def rows(
-        statistics: Statistics, part: int, parts: int, tokenise: Callable | None = None
-    ) -> Iterator[Columns]:
-        declaration = variant.declaration
-        tokeniser = Tokeniser(
-            vocabulary,
-            config,
-            bool(variant.form.evaluation),
-            lambda index: declaration.source.locate(split, index, variant.data_dir),
-            statistics,
-        )
-        # Every part reads the whole source; what that drops is counted by the first.
-        late = None if part or is_documents else LateDrops()
-        drops = Drops() if part else late or statistics.dropped
-        groups = variant.grouped(split, config.seed, drops, config.inputs_length)
-        groups = itertools.islice(groups, part, None, parts)
-        if is_documents:
-            chunks = tokeniser.documents(groups, variant.form.objective, weighted)
-            return from_rows(chunks, store.schema(vocabulary.size, weights=weighted))
-        return tokeniser.examples(groups, tokenise, late)
-
+    if is_documents:
+        rows = functools.partial(_document_rows, variant, split, vocabulary, config, weighted)
+    else:
+        rows = functools.partial(_task_rows, variant, split, vocabulary, config)
     return Recipe(
         name=name,
         split=split,
@@ -112,6 +99,48 @@ def recipe(
         count=variant.num_examples(split),
         rows=rows,
     )
+
+
+def _task_rows(
+    variant: Variant,
+    split: str,
+    vocabulary: AnyVocabulary,
+    config: CacheConfig,
+    statistics: Statistics,
+    part: int,
+    parts: int,
+    workers: int = 0,
+) -> Iterator[Columns]:
+    renderer = variant.renderer(split, config.seed, config.inputs_length)
+    late_drops = LateDrops()
+    # Every part reads the whole source; what that drops is counted by the first.
+    examples = variant.checked(split, Drops() if part else late_drops, renderer)
+    examples = itertools.islice(examples, part, None, parts)
+    maker = row_maker.RowMaker(vocabulary, renderer, config)
+    locate = functools.partial(variant.locate, split)
+    with contextlib.ExitStack() as stack:
+        made_by = stack.enter_context(Workers(maker, workers)) if workers else maker
+        yield from row_maker.rows(made_by.map, examples, late_drops, statistics, locate)
+
+
+def _document_rows(
+    variant: Variant,
+    split: str,
+    vocabulary: AnyVocabulary,
+    config: CacheConfig,
+    weighted: bool,
+    statistics: Statistics,
+    part: int,
+    parts: int,
+    workers: int = 0,
+) -> Iterator[Columns]:
+    locate = functools.partial(variant.locate, split)
+    tokeniser = Tokeniser(vocabulary, config, False, locate, statistics)
+    drops = Drops() if part else statistics.dropped
+    groups = variant.grouped(split, config.seed, drops, config.inputs_length)
+    groups = itertools.islice(groups, part, None, parts)
+    chunks = tokeniser.documents(groups, variant.form.objective, weighted)
+    return from_rows(chunks, store.schema(vocabulary.size, weights=weighted))
 
 
 def _common_facts(vocabulary: AnyVocabulary, config: CacheConfig) -> dict[str, Any]:
@@ -178,7 +207,7 @@ def _seqio_recipe(name, split, vocabulary, config, evaluation) -> Recipe:
         facts["metrics"] = ["accuracy"] if facts["has_options"] else ["exact_match"]
 
     def rows(
-        statistics: Statistics, part: int, parts: int, tokenise: Callable | None = None
+        statistics: Statistics, part: int, parts: int, workers: int = 0
     ) -> Iterator[Columns]:
         tokeniser = Tokeniser(
             vocabulary, config, evaluation, lambda index: f"{name} {split}:{index}", statistics

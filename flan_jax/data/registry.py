@@ -26,7 +26,8 @@ from flan_jax.data.declarations import (
 )
 from flan_jax.data.forms import SHOTS, TRAIN, Form, forms, lacking, parse
 from flan_jax.data.leaks import AllowedLeak, declared_leaks, forbidden
-from flan_jax.data.rendering import Drops, Rendered
+from flan_jax.data.renderer import Rendered
+from flan_jax.data.rendering import Drops
 from flan_jax.data.seqio_adapter import DeclaredSource, add_task
 from flan_jax.data.seqio_mixtures import FLAN_CAP, MixtureError, mixture_rates
 from flan_jax.data.templates import FewShot

@@ -1,16 +1,15 @@
 """Renderings: raw rows in, the texts of prompts and targets out, in plain Python.
 
-Both SeqIO's tasks and the cache read this one path, so they cannot differ. Whatever is drawn at
-random (order of options, exemplars of a few-shot prompt) is keyed by seed, task, example and
-template: any rendering can be made again alone.
+Rows are read and checked here, and what cannot be used is counted; `renderer` puts the rest into
+words. Both SeqIO's tasks and the cache read this one path, so they cannot differ.
 """
 
 import functools
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from flan_jax.data import keyed
 from flan_jax.data.declarations import (
@@ -24,53 +23,15 @@ from flan_jax.data.declarations import (
     check_document,
     check_fields,
 )
-from flan_jax.data.forms import MIXED, Form, template_indices
+from flan_jax.data.forms import Form
+from flan_jax.data.renderer import POOL_SIZE, Checked, Exemplars, Rendered, Renderer
 from flan_jax.data.sources.protocol import ROW_FAULTS, BadRow
-from flan_jax.data.templates import (
-    OPTION_STYLES,
-    FewShot,
-    Rendering,
-    Template,
-    exemplar_text,
-    few_shot_prompt,
-    options_block,
-    render_inputs,
-    render_targets,
-    slots,
-)
+from flan_jax.data.templates import slots
 
-# Rows from which a few-shot prompt takes its exemplars: enough variety, and cheap to hold.
-POOL_SIZE = 64
 # Rows of the exemplar split that are looked at to draw the pool: a sample of files sorted by label
 # must reach beyond their beginning, and a pool must not take minutes to draw.
 POOL_SCAN = 20_000
-_SPARE_EXEMPLARS = 4
 _SHOWN_LOCATIONS = 5
-
-# The templates of an example, and often all examples, show the same options.
-_options_block = functools.lru_cache(maxsize=256)(options_block)
-
-
-class Rendered(NamedTuple):
-    """One example under one template.
-
-    Attributes:
-      example: index of the row in its split.
-      template: index of the template in its task; 0 for documents.
-      inputs: the prompt; empty for documents.
-      targets: the text to produce, or `(text, loss weight)` segments.
-      options: the answers to choose from, as this template verbalises them; empty without.
-      answer: index of the right option; -1 without options.
-      references: right answers, as this template verbalises them.
-    """
-
-    example: int
-    template: int
-    inputs: str
-    targets: str | Segments
-    options: list[str]
-    answer: int
-    references: list[str]
 
 
 @dataclass
@@ -130,98 +91,6 @@ class LateDrops:
         return taken
 
 
-class Exemplars:
-    """The solved examples that few-shot prompts of one task are made of."""
-
-    def __init__(
-        self,
-        declaration: TaskDeclaration,
-        form: Form,
-        pool: list[tuple[int, Example]],
-        few_shot: FewShot,
-        count_tokens: Callable[[str], int] | None,
-        same_split: bool,
-        seed: int,
-    ):
-        """Holds a pool.
-
-        Args:
-          declaration: the task.
-          form: the form whose prompts are made.
-          pool: rows with their index, from `draw_pool`.
-          few_shot: how prompts are made.
-          count_tokens: length of a text in tokens; needed for a token budget.
-          same_split: whether the pool is from the split that is rendered, so that an example must
-            be kept out of its own prompt by its index.
-          seed: seed of the choice.
-        """
-        self._declaration = declaration
-        self._form = form
-        self._seed = seed
-        self._pool = pool
-        self._few_shot = few_shot
-        self._same_split = same_split
-        # Exemplar texts recur in prompt after prompt, so each is measured once.
-        self._count = _Memo(count_tokens) if count_tokens else None
-        self._texts: dict[tuple[int, int], tuple[str, str]] = {}
-
-    def prompt(self, query: str, fields: Mapping[str, Any], example: int, template: int) -> str:
-        """Puts solved examples before a prompt.
-
-        Args:
-          query: the prompt to be solved.
-          fields: what it is made of; doubles are kept out.
-          example: its row's index, which is kept out.
-          template: index of the template, which renders the exemplars too.
-
-        Returns:
-          The few-shot prompt.
-        """
-        key = keyed.derive(self._seed, "exemplars", self._declaration.name, example, template)
-        # Twice as many as wanted are tried against a budget, so that a long one can be passed over;
-        # and some more, as the example itself and its doubles are kept out.
-        wanted = 2 * self._few_shot.exemplars + _SPARE_EXEMPLARS
-        size = len(self._pool)
-        order = random.Random(int(key)).sample(range(size), min(size, wanted))
-        candidates = (self._text(position, template) for position in order)
-        others = (
-            text
-            for position, (inputs, text) in zip(order, candidates, strict=True)
-            if inputs != query
-            and self._pool[position][1].fields != fields
-            and not (self._same_split and self._pool[position][0] == example)
-        )
-        few = list(itertools.islice(others, 2 * self._few_shot.exemplars))
-        return few_shot_prompt(query, few, self._few_shot, self._count)
-
-    def _text(self, position: int, template: int) -> tuple[str, str]:
-        """Gives the prompt of an exemplar, and the prompt with its answer."""
-        if (position, template) not in self._texts:
-            index, example = self._pool[position]
-            declaration, form, seed = self._declaration, self._form, self._seed
-            example = _shuffled(declaration, form, example, seed, index, template)
-            style = _style(declaration, form, template, seed)
-            solved = _render(declaration.templates[template], example, style)
-            text = exemplar_text(solved, self._few_shot)
-            self._texts[position, template] = (solved.inputs, text)
-        return self._texts[position, template]
-
-
-class _Memo(dict):
-    """A function of text that remembers a bounded number of results."""
-
-    def __init__(self, function: Callable[[str], int]):
-        super().__init__()
-        self._function = function
-
-    def __call__(self, text: str) -> int:
-        if len(self) > POOL_SIZE * 256:
-            self.clear()
-        if text not in self:
-            self[text] = self._function(text)
-        return self[text]
-
-
 def draw_pool(
     declaration: TaskDeclaration, rows: Iterable[Row | BadRow], seed: int
 ) -> list[tuple[int, Example]]:
@@ -254,6 +123,35 @@ def draw_pool(
     return sorted(chosen[:POOL_SIZE], key=lambda pair: pair[0])
 
 
+def checked_task(
+    declaration: TaskDeclaration,
+    rows: Iterable[Row | BadRow],
+    *,
+    drops: Drops,
+    locate: Callable[[int], str],
+    exemplars: Exemplars | None = None,
+) -> Iterator[Checked]:
+    """Checks the rows of a split.
+
+    Args:
+      declaration: the task.
+      rows: raw rows of the split.
+      drops: counts rows that are left out.
+      locate: says where the row of an index is.
+      exemplars: solved examples, for few-shot forms.
+
+    Yields:
+      The examples, in order.
+    """
+    required = _required(declaration)
+    for index, row in enumerate(rows):
+        example = _read(declaration, row, required)
+        if isinstance(example, RowError):
+            drops.add(str(example), functools.partial(_where, row, locate, index), example.wanted)
+            continue
+        yield Checked(index, example, exemplars.doubles(index, example) if exemplars else ())
+
+
 def render_task(
     declaration: TaskDeclaration,
     form: Form,
@@ -278,17 +176,9 @@ def render_task(
     Yields:
       The renderings of one example, one a template, by increasing template.
     """
-    indices = template_indices(declaration, form)
-    required = _required(declaration)
-    for index, row in enumerate(rows):
-        example = _read(declaration, row, required)
-        if isinstance(example, RowError):
-            drops.add(str(example), functools.partial(_where, row, locate, index), example.wanted)
-            continue
-        yield [
-            _rendered(declaration, form, example, index, template, seed, exemplars)
-            for template in indices
-        ]
+    renderer = Renderer.of(declaration, form, seed, exemplars)
+    examples = checked_task(declaration, rows, drops=drops, locate=locate, exemplars=exemplars)
+    yield from map(renderer.render, examples)
 
 
 def render_documents(
@@ -354,68 +244,3 @@ def _read(
 
 def _where(row: Row | BadRow, locate: Callable[[int], str], index: int) -> str:
     return row.location if isinstance(row, BadRow) else locate(index)
-
-
-def _rendered(
-    declaration: TaskDeclaration,
-    form: Form,
-    example: Example,
-    index: int,
-    template: int,
-    seed: int,
-    exemplars: Exemplars | None,
-) -> Rendered:
-    # In evaluation all templates of an example show the options in one order, so that means over
-    # templates compare wordings and nothing else.
-    place = None if form.evaluation else template
-    example = _shuffled(declaration, form, example, seed, index, place)
-    wording = declaration.templates[template]
-    inputs, targets = _render(wording, example, _style(declaration, form, template, seed))
-    if exemplars is not None:
-        inputs = exemplars.prompt(inputs, example.fields, index, template)
-    if wording.targets == "{answer}":
-        options, references = list(example.options), list(example.references)
-    elif wording.turned_around:
-        return Rendered(index, template, inputs, targets, [], -1, [targets])
-    else:
-        options = [render_targets(wording, example.fields, text) for text in example.options]
-        references = [render_targets(wording, example.fields, text) for text in example.references]
-    return Rendered(index, template, inputs, targets, options, example.answer, references)
-
-
-def _style(declaration: TaskDeclaration, form: Form, template: int, seed: int) -> str | None:
-    """Gives the style of the list of options; None where it is not shown."""
-    if not form.with_options or declaration.lists_options:
-        return None
-    if form.style != MIXED:
-        return form.style
-    key = keyed.derive(seed, "style", declaration.name, template)
-    return list(OPTION_STYLES)[int(key) % len(OPTION_STYLES)]
-
-
-def _render(template: Template, example: Example, style: str | None) -> Rendering:
-    block = _options_block(example.options, style) if style and example.options else None
-    fields, answer = example.fields, example.references[0]
-    if template.targets != "{answer}" and template.turned_around:
-        fields = {**fields, "answer": answer}
-    return Rendering(
-        render_inputs(template, fields, block), render_targets(template, fields, answer)
-    )
-
-
-def _shuffled(
-    declaration: TaskDeclaration,
-    form: Form,
-    example: Example,
-    seed: int,
-    index: int,
-    template: int | None,
-) -> Example:
-    if not example.options or not (declaration.shuffle_options or form.permuted):
-        return example
-    place = () if template is None else (template,)
-    key = keyed.derive(seed, "options", declaration.name, index, *place)
-    options = list(example.options)
-    random.Random(int(key)).shuffle(options)
-    answer = options.index(example.references[0])
-    return Example(example.fields, tuple(options), answer, example.references)

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from flan_jax.data.declarations import Declaration, Fields, Row, TaskDeclaration
 from flan_jax.data.forms import TRAIN
-from flan_jax.data.rendering import POOL_SCAN, Drops, Rendered
+from flan_jax.data.renderer import Rendered
+from flan_jax.data.rendering import POOL_SCAN, Drops
 from flan_jax.data.sources import LOCAL, MISSING, Availability, BadRow, Source
 from flan_jax.data.variants import Variant
 

@@ -15,7 +15,8 @@ import tensorflow as tf
 from flan_jax.data import keyed, objectives
 from flan_jax.data.forms import GENERATE
 from flan_jax.data.ragged import Ragged
-from flan_jax.data.rendering import Drops, Rendered
+from flan_jax.data.renderer import Rendered
+from flan_jax.data.rendering import Drops
 from flan_jax.data.tokenizer_json import TokenizerVocabulary
 from flan_jax.data.variants import Variant
 from flan_jax.data.vocabularies import AnyVocabulary

@@ -5,40 +5,30 @@ out. Documents are cut into chunks. Nothing happens silently: cut, dropped and u
 counted by reason, with the first few places.
 """
 
-import functools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from flan_jax.data import keyed, objectives
+from flan_jax.data import objectives
 from flan_jax.data.ragged import Ragged
-from flan_jax.data.rendering import Drops, LateDrops, Rendered
+from flan_jax.data.renderer import Rendered
+from flan_jax.data.rendering import Drops
 from flan_jax.data.store import schema
+from flan_jax.data.token_statistics import SHOWN_PLACES, Statistics
 from flan_jax.data.tokenisation_columns import (
     Columns,
     Texts,
     counted,
+    encode,
     list_array,
     nested_list_array,
     texts_of,
 )
-from flan_jax.data.tokenisation_workers import TextFault, in_process
 from flan_jax.data.vocabularies import AnyVocabulary
-
-# Examples whose texts are tokenised in one call.
-_EXAMPLES_AT_ONCE = 128
-_SHOWN_PLACES = 5
-# Upper bounds of the bins of the length histogram: powers of two, and halfway between them.
-_BOUNDS = sorted({*(2**i for i in range(3, 16)), *(3 * 2**i for i in range(2, 14))})
-
-_SIDES = ("inputs", "targets")
-_COUNTS = ("dropped", "dropped_renderings", "truncated", "unknown")
 
 Row = dict[str, Any]
 
@@ -74,92 +64,18 @@ class CacheConfig:
             raise ValueError(f"renderings is {self.renderings}; give 1 or more, or None for all")
 
 
-@dataclass
-class Statistics:
-    """What a cache's manifest says of its tokens; statistics of parts can be added up.
+class TextFault(ValueError):
+    """A text that cannot be tokenised.
 
     Attributes:
-      tokens: tokens of inputs and of targets.
-      lengths: number of rows by length, for inputs and for targets.
-      max_token_id: highest token id.
-      truncated_tokens: tokens that were cut off.
-      unknown_tokens: tokens for what the vocabulary does not know.
-      dropped: examples of which nothing was left, and rows of the source that gave none.
-      dropped_renderings: renderings and chunks that were left out.
-      truncated: rows whose inputs were cut.
-      unknown: rows with unknown tokens.
+      example: index of its row.
+      template: index of its template.
     """
 
-    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SIDES, 0))
-    lengths: dict[str, Counter] = field(
-        default_factory=lambda: {side: Counter() for side in _SIDES}
-    )
-    max_token_id: int = 0
-    truncated_tokens: int = 0
-    unknown_tokens: int = 0
-    dropped: Drops = field(default_factory=Drops)
-    dropped_renderings: Drops = field(default_factory=Drops)
-    truncated: Drops = field(default_factory=Drops)
-    unknown: Drops = field(default_factory=Drops)
-
-    def add(self, row: Row) -> None:
-        """Counts the tokens of a row."""
-        for side in _SIDES:
-            self.tokens[side] += len(row[side])
-            self.lengths[side][len(row[side])] += 1
-            self.max_token_id = max(self.max_token_id, max(row[side], default=0))
-
-    def add_all(self, inputs: Ragged, targets: Ragged) -> None:
-        """Counts the tokens of many rows."""
-        for side, rows in zip(_SIDES, (inputs, targets), strict=True):
-            self.tokens[side] += len(rows.flat)
-            lengths, counts = np.unique(rows.lengths, return_counts=True)
-            self.lengths[side].update(dict(zip(lengths.tolist(), counts.tolist(), strict=True)))
-            self.max_token_id = max(self.max_token_id, int(rows.flat.max(initial=0)))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Gives the manifest's entries."""
-        counts = {name: getattr(self, name).as_dict() for name in _COUNTS}
-        return counts | {
-            "tokens": self.tokens,
-            "truncated_tokens": self.truncated_tokens,
-            "unknown_tokens": self.unknown_tokens,
-            "max_token_id": self.max_token_id,
-            "longest": {side: max(counts, default=0) for side, counts in self.lengths.items()},
-            "histogram": {side: _histogram(counts) for side, counts in self.lengths.items()},
-        }
-
-
-def merged(parts: Iterable[Statistics]) -> Statistics:
-    """Adds up the statistics of parts of a cache."""
-    total = Statistics()
-    for part in parts:
-        for side in _SIDES:
-            total.tokens[side] += part.tokens[side]
-            total.lengths[side] += part.lengths[side]
-        total.max_token_id = max(total.max_token_id, part.max_token_id)
-        total.truncated_tokens += part.truncated_tokens
-        total.unknown_tokens += part.unknown_tokens
-        for name in _COUNTS:
-            _add_counts(getattr(total, name), getattr(part, name))
-    return total
-
-
-def _add_counts(total: Drops, part: Drops) -> None:
-    total.wanted |= part.wanted
-    for reason, count in part.counts.items():
-        total.counts[reason] = total.counts.get(reason, 0) + count
-        places = total.locations.get(reason, []) + part.locations[reason]
-        total.locations[reason] = places[:_SHOWN_PLACES]
-
-
-def _histogram(lengths: Counter) -> dict[str, int]:
-    """Counts rows by length, as {"<=8": n, "<=12": n, ...}, without empty bins."""
-    bins: dict[str, int] = {}
-    for length, count in sorted(lengths.items()):
-        bound = next((f"<={bound}" for bound in _BOUNDS if length <= bound), f">{_BOUNDS[-1]}")
-        bins[bound] = bins.get(bound, 0) + count
-    return bins
+    def __init__(self, example: int, template: int, reason: str):
+        super().__init__(reason)
+        self.example = example
+        self.template = template
 
 
 @dataclass
@@ -181,74 +97,21 @@ class Tokeniser:
     statistics: Statistics = field(default_factory=Statistics)
     _last_noted: dict[tuple[int, str], int] = field(default_factory=dict)
 
-    def examples(
-        self,
-        groups: Iterable[list[Rendered]],
-        tokenise: Callable | None = None,
-        late_drops: LateDrops | None = None,
-    ) -> Iterator[Columns]:
-        """Tokenises the renderings of tasks.
+    def rows(self, groups: Sequence[list[Rendered]]) -> list[Row]:
+        """Makes the rows of the renderings of some examples, as `columns` does."""
+        return self.columns(groups).rows.to_pylist()
+
+    def columns(self, groups: Sequence[list[Rendered]]) -> Columns:
+        """Makes the rows of some examples, and counts what is cut, left out or unknown.
 
         Args:
           groups: the renderings of one example each.
-          tokenise: gives the token ids of the texts of each item, as `Workers.map`; None for this
-            process.
-          late_drops: what counts the rows that are left out of `groups`.
-
-        Yields:
-          The rows of some examples, in order.
 
         Raises:
-          ValueError: a text cannot be tokenised; the message says of which row.
+          TextFault: a text cannot be tokenised.
         """
-        tokenise = tokenise or functools.partial(in_process, self.vocabulary)
-        try:
-            for (some, dropped), tokens in tokenise(self._batches(groups, late_drops)):
-                for drop in dropped:
-                    self.statistics.dropped.add(*drop)
-                columns = self._columns(some, tokens)
-                if len(columns.counts):
-                    yield columns
-        except TextFault as fault:
-            raise ValueError(self._explained(fault)) from fault
-
-    def rows(self, groups: Iterable[list[Rendered]]) -> Iterator[Row]:
-        """Yields one by one the rows that `examples` gives in batches."""
-        for columns in self.examples(groups):
-            yield from columns.rows.to_pylist()
-
-    def _batches(self, groups, late_drops):
-        """Yields items ((renderings of some examples, drops before them), their texts)."""
-        groups = iter(groups)
-        while True:
-            some = [self._kept(group) for group in islice(groups, _EXAMPLES_AT_ONCE)]
-            dropped = late_drops.take() if late_drops else []
-            if not some and not dropped:
-                return
-            rendered = [one for group in some for one in group]
-            yield (some, dropped), texts_of(rendered, self.evaluation)
-
-    def _explained(self, fault: TextFault) -> str:
-        rendered = [one for group in fault.item[0] for one in group]
-        owners = [one for one in rendered for _ in texts_of([one], self.evaluation)]
-        one = owners[fault.text]
-        return (
-            f"{self.locate(one.example)}, template {one.template}: a text cannot be tokenised "
-            f"({fault}); mend the row, or leave it out in the row function"
-        )
-
-    def _kept(self, group: list[Rendered]) -> list[Rendered]:
-        kept = self.config.renderings
-        if self.evaluation or kept is None or kept >= len(group):
-            return group
-        key = keyed.derive(self.config.seed, "renderings", group[0].example)
-        order = keyed.permute(np.arange(len(group)), len(group), key)
-        return [group[index] for index in sorted(order[:kept].tolist())]
-
-    def _columns(self, groups: list[list[Rendered]], tokens: Ragged) -> Columns:
-        """Makes the rows of some examples, and counts what is cut, left out or unknown."""
         rendered = [one for group in groups for one in group]
-        texts = Texts.of(rendered, self.evaluation, tokens)
+        texts = Texts.of(rendered, self.evaluation, self._tokens(rendered))
         sound = self._sound(rendered, texts)
         kept = [rendered[number] for number in sound.tolist()]
         limit, end = self.config.inputs_length - 1, self.vocabulary.eos_id
@@ -279,6 +142,15 @@ class Tokeniser:
         counts = np.unique(example, return_counts=True)[1]
         return Columns(pa.record_batch(arrays, columns), counts)
 
+    def _tokens(self, rendered: list[Rendered]) -> Ragged:
+        texts = texts_of(rendered, self.evaluation)
+        try:
+            return encode(self.vocabulary, texts)
+        except Exception as error:
+            for one in rendered:
+                _check_texts(self.vocabulary, one, self.evaluation)
+            raise error  # each alone can be tokenised
+
     def _sound(self, rendered, texts: Texts) -> Int[np.ndarray, " m"]:
         """Finds the renderings that are kept, and notes why others are not."""
         limit = self.config.targets_length
@@ -306,7 +178,7 @@ class Tokeniser:
         places = counts.locations.setdefault(reason, [])
         # An example under ten templates is one place to look at.
         kind = (id(counts), reason)
-        if len(places) < _SHOWN_PLACES and self._last_noted.get(kind) != example:
+        if len(places) < SHOWN_PLACES and self._last_noted.get(kind) != example:
             places.append(self.locate(example))
             self._last_noted[kind] = example
 
@@ -393,6 +265,16 @@ class Tokeniser:
                 f"vocabulary {self.vocabulary.path} has {self.vocabulary.extra_ids}; use shorter "
                 "lengths or a vocabulary with more extra_ids"
             )
+
+
+def _check_texts(vocabulary: AnyVocabulary, rendered: Rendered, evaluation: bool) -> None:
+    """Raises a fault if a text of a rendering cannot be tokenised."""
+    for text in texts_of([rendered], evaluation):
+        try:
+            vocabulary.encode(text)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise TextFault(rendered.example, rendered.template, reason) from error
 
 
 def _joined(

@@ -6,7 +6,7 @@ Arrow columns by array operations.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ import pyarrow as pa
 from jaxtyping import Bool, Int
 
 from flan_jax.data.ragged import Ragged, indices
-from flan_jax.data.rendering import Rendered
+from flan_jax.data.renderer import Rendered
+from flan_jax.data.vocabularies import AnyVocabulary
 
 _EXAMPLES_AT_ONCE = 128
 
@@ -50,6 +51,14 @@ def texts_of(rendered: Sequence[Rendered], evaluation: bool) -> list[str]:
     if not evaluation:
         return [text for one in rendered for text in (one.inputs, one.targets)]
     return [text for one in rendered for text in (one.inputs, one.targets, *one.options)]
+
+
+def encode(vocabulary: AnyVocabulary, texts: Sequence[str]) -> Ragged:
+    """Tokenises texts: int32 ids, without ends of sequence."""
+    ids = vocabulary.encode_batch(texts)
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    flat = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
+    return Ragged(flat, lengths)
 
 
 class Texts(NamedTuple):

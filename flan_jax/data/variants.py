@@ -13,14 +13,8 @@ from dataclasses import dataclass
 
 from flan_jax.data.declarations import Declaration, DocumentsDeclaration
 from flan_jax.data.forms import SHOTS, TRAIN, Form, seqio_name
-from flan_jax.data.rendering import (
-    Drops,
-    Exemplars,
-    Rendered,
-    draw_pool,
-    render_documents,
-    render_task,
-)
+from flan_jax.data.renderer import Checked, Exemplars, Rendered, Renderer, Wording
+from flan_jax.data.rendering import Drops, LateDrops, checked_task, draw_pool, render_documents
 from flan_jax.data.templates import FewShot
 from flan_jax.data.vocabularies import AnyVocabulary
 
@@ -78,22 +72,47 @@ class Variant:
         Yields:
           The renderings of one example, one a template.
         """
-        rows = self.declaration.source.rows(split, self.data_dir)
-        locate = functools.partial(self._locate, split)
         if isinstance(self.declaration, DocumentsDeclaration):
+            rows = self.declaration.source.rows(split, self.data_dir)
+            locate = functools.partial(self.locate, split)
             documents = render_documents(self.declaration, rows, drops=drops, locate=locate)
             yield from ([document] for document in documents)
             return
+        renderer = self.renderer(split, seed, inputs_length)
+        yield from map(renderer.render, self.checked(split, drops, renderer))
+
+    def renderer(self, split: str, seed: int, inputs_length: int | None = None) -> Renderer:
+        """Makes what renders a split of a task; for few-shot forms, this draws the exemplars.
+
+        Arguments are those of `grouped`.
+        """
         exemplars = self._exemplars(split, seed, inputs_length) if self.form.few_shot else None
-        yield from render_task(
+        return Renderer.of(self.declaration, self.form, seed, exemplars)
+
+    def checked(
+        self, split: str, drops: Drops | LateDrops, renderer: Renderer
+    ) -> Iterator[Checked]:
+        """Reads and checks a split of a task.
+
+        Args:
+          split: name of the split.
+          drops: counts rows that are left out.
+          renderer: what will render them.
+
+        Yields:
+          The examples, in order.
+        """
+        return checked_task(
             self.declaration,
-            self.form,
-            rows,
-            seed=seed,
+            self.declaration.source.rows(split, self.data_dir),
             drops=drops,
-            locate=locate,
-            exemplars=exemplars,
+            locate=functools.partial(self.locate, split),
+            exemplars=renderer.exemplars,
         )
+
+    def locate(self, split: str, index: int) -> str:
+        """Says where the row of an index is, for example `file:line`."""
+        return self.declaration.source.locate(split, index, self.data_dir)
 
     def fingerprint(self, split: str, seed: int, inputs_length: int | None = None) -> str:
         """Gives a hex digest that changes with whatever changes the renderings of a split.
@@ -118,9 +137,6 @@ class Variant:
             parts += [self._few_shot(inputs_length), exemplars, self.vocabulary.digest]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def _locate(self, split: str, index: int) -> str:
-        return self.declaration.source.locate(split, index, self.data_dir)
-
     def _few_shot(self, inputs_length: int | None) -> FewShot:
         budgets = [self.few_shot.max_tokens, inputs_length and inputs_length - 1]
         budget = min((tokens for tokens in budgets if tokens is not None), default=None)
@@ -132,13 +148,11 @@ class Variant:
         """Draws exemplars from the training split: what is scored is never shown solved."""
         rows = self.declaration.source.rows(TRAIN, self.data_dir)
         return Exemplars(
-            self.declaration,
-            self.form,
+            Wording.of(self.declaration, self.form, seed),
             draw_pool(self.declaration, rows, seed),
             self._few_shot(inputs_length),
             lambda text: len(self.vocabulary.encode(text)),
             same_split=split == TRAIN,
-            seed=seed,
         )
 
 

@@ -1,4 +1,4 @@
-"""Caches that other processes tokenise: the same bytes, faults that name the row, nothing left."""
+"""Rows that other processes make: the same bytes, faults that name the row, nothing left."""
 
 import functools
 import multiprocessing
@@ -9,12 +9,14 @@ import pytest
 from cache_tasks import CONFIG, EXAMPLE, TEMPLATES, rows_of
 
 from flan_jax.data import cache
-from flan_jax.data.declarations import task
+from flan_jax.data.declarations import Example, task
+from flan_jax.data.forms import Form
 from flan_jax.data.registry import register_collection
-from flan_jax.data.rendering import Rendered
+from flan_jax.data.renderer import Checked, Rendered, Renderer
+from flan_jax.data.row_maker import Batch, RowMaker
+from flan_jax.data.row_workers import Workers
 from flan_jax.data.sources import generated
 from flan_jax.data.tokenisation import Tokeniser
-from flan_jax.data.tokenisation_workers import Workers
 
 LONG, UNKNOWN, FILTERED, FAULTY = 5, 7, 11, 300
 
@@ -107,7 +109,7 @@ def test_rows_have_the_tokens_of_their_texts(small_vocabulary):
         ]
         for index, (prompt, targets) in enumerate((a, b) for a in texts for b in texts)
     ]
-    rows = list(tokeniser.rows(groups))
+    rows = tokeniser.rows(groups)
     encode = small_vocabulary.encode
     expected = []
     for one in (one for group in groups for one in group):
@@ -158,12 +160,22 @@ def test_a_source_that_breaks_ends_the_workers(tmp_path, small_vocabulary):
     assert not list(tmp_path.glob("*/manifest.json")) and not list(tmp_path.glob(".*.part"))
 
 
-def test_a_worker_that_ends_is_an_error(small_vocabulary):
-    with Workers(small_vocabulary, 1) as workers:
-        assert [item for item, _ in workers.map([("a", ["the question"])])] == ["a"]
+@pytest.fixture
+def maker(small_vocabulary):
+    """What makes the rows of a task."""
+    return RowMaker(small_vocabulary, Renderer.of(free_answers, Form(), seed=0), CONFIG)
+
+
+BATCH = Batch([Checked(3, Example({"question": "is it"}, (), -1, ("yes",)))], [])
+
+
+def test_a_worker_that_ends_is_an_error(maker):
+    with Workers(maker, 1) as workers:
+        ((batch, made),) = workers.map([BATCH])
+        assert batch is BATCH and made.columns.rows == maker.make(BATCH.examples).columns.rows
         workers._all[0]._process.kill()
         with pytest.raises(RuntimeError, match="has ended .exit code -9"):
-            list(workers.map([("b", ["the question"])]))
+            list(workers.map([BATCH]))
 
 
 def test_workers_end_with_a_killed_build(tmp_path, small_vocabulary):
@@ -201,9 +213,9 @@ def _runs(pid: str) -> bool:
         return False
 
 
-def test_workers_load_no_tensorflow(small_vocabulary):
-    with Workers(small_vocabulary, 1) as workers:
-        list(workers.map([(None, ["the question"])]))
+def test_workers_load_no_tensorflow(maker):
+    with Workers(maker, 1) as workers:
+        list(workers.map([BATCH]))
         maps = Path(f"/proc/{workers._all[0]._process.pid}/maps").read_text()
     assert "libarrow" in maps
     assert "tensorflow" not in maps and "pandas" not in maps and "jaxlib" not in maps
