@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from test_train_step import make_batch
 
+from flan_jax.model.layers import Output
+from flan_jax.train.losses import LossConfig
 from flan_jax.train.optimizer import (
     OptimizerConfig,
     decay_mask,
@@ -17,6 +20,8 @@ from flan_jax.train.optimizer import (
     state_axes,
 )
 from flan_jax.train.schedules import schedule
+from flan_jax.train.state import fresh_state
+from flan_jax.train.step import make_train_step
 
 AXES = {
     "embedding": ("vocab", "embed"),
@@ -199,11 +204,24 @@ def test_muon_moves_kernels_of_layers_orthogonally_and_all_else_by_adamw():
 @pytest.mark.parametrize("name", ["adafactor", "adamw", "lion", "muon"])
 def test_statistics_of_bfloat16_parameters_are_float32(name):
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), parameters())
-    optimizer = make_optimizer(OptimizerConfig(name=name), 10, AXES)
-    state = optimizer.init(params)
-    updates, after = jax.jit(optimizer.update)(params, state, params)
+    optimizer, updates = make_optimizer(OptimizerConfig(name=name), 10, AXES), []
+
+    def update(*arguments):
+        given, after = optimizer.update(*arguments)
+        updates.append(given)
+        return given, after
+
+    def forward(params, batch, key):
+        factor = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params))
+        hidden = params["embedding"][batch.decoder_inputs] * factor
+        return Output(hidden, params["embedding"], True, None)
+
+    watched = optax.GradientTransformation(optimizer.init, update)
+    step = make_train_step(forward, watched, lambda step: 0.1, LossConfig(), jax.random.key(0))
+    state = fresh_state(params, watched)
+    after, _ = jax.eval_shape(step, state, make_batch())
     assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype(jnp.float32)}
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state, after))}
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state.opt_state, after.opt_state))}
     assert dtypes <= {jnp.dtype(jnp.float32), jnp.dtype(jnp.int32)}
 
 

@@ -5,8 +5,9 @@ at a time: it factors, clips the update and scales by the parameter's size per m
 stack it would do so over all layers at once, so it is vmapped over them: each layer gets the
 update it would get alone. Muon orthogonalises each layer's matrix for itself, too.
 
-Statistics are float32, whatever the parameters are: in bfloat16 a second moment that decays by
-0.999 would never change.
+Statistics are float32, whatever the parameters are, since `state` and `step` give every optimiser
+float32 parameters and gradients: in bfloat16 a second moment that decays by 0.999 would never
+change.
 """
 
 import dataclasses
@@ -14,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
@@ -112,7 +112,8 @@ def make_optimizer(
         marks a stack of layers.
 
     Returns:
-      An optax transformation whose updates are added to the parameters.
+      An optax transformation of float32 gradients and parameters, whose updates are added to the
+      parameters.
 
     Raises:
       ValueError: an unknown optimiser or schedule.
@@ -121,7 +122,7 @@ def make_optimizer(
         raise ValueError(
             f"OptimizerConfig.name: expected one of {', '.join(_SCALINGS)}, got {config.name!r}"
         )
-    scaling = _in_float32(_SCALINGS[config.name](config, logical_axes))
+    scaling = _SCALINGS[config.name](config, logical_axes)
     parts = [scaling, optax.scale_by_learning_rate(make_schedule(config, steps))]
     if config.weight_decay:
         decayed = optax.add_decayed_weights(
@@ -214,18 +215,6 @@ def _for_each(
         )
 
     return optax.GradientTransformation(init, update)
-
-
-def _in_float32(scaling: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same with statistics and updates in float32."""
-
-    def cast(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
-
-    def update(updates: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
-        return scaling.update(cast(updates), state, cast(params))
-
-    return optax.GradientTransformation(lambda params: scaling.init(cast(params)), update)
 
 
 def state_axes(state: PyTree, params: PyTree, logical_axes: PyTree) -> list[tuple]:
