@@ -9,6 +9,7 @@ import pytest
 from small_models import DECODER_ONLY, ENCODER_DECODER, assert_trees_close
 
 from flan_jax.model import attention
+from flan_jax.model.visibility import causal_mask, segment_mask
 
 # Buckets that the code published with T5 gives, for keys at a distance before and after the
 # query, with 32 buckets and distance 128.
@@ -94,10 +95,10 @@ def test_masks_of_a_packed_row():
             [0, 0, 0, 0, 1],
         ]
     )
-    np.testing.assert_array_equal(attention.causal_mask(segments)[0], causal)
+    np.testing.assert_array_equal(causal_mask(segments)[0], causal)
     causal[0, 1] = 1  # the first segment's prefix, seen by the segment alone
-    np.testing.assert_array_equal(attention.causal_mask(segments, prefix)[0], causal)
-    cross = attention.segment_mask(segments, jnp.array([[1, 2, 2]]))[0]
+    np.testing.assert_array_equal(causal_mask(segments, prefix)[0], causal)
+    cross = segment_mask(segments, jnp.array([[1, 2, 2]]))[0]
     np.testing.assert_array_equal(
         cross, [[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 1], [0, 0, 0]]
     )
@@ -116,9 +117,9 @@ def test_a_sliding_window_is_the_token_itself_and_those_before_it():
             [0, 0, 0, 0, 1, 1],
         ]
     )
-    np.testing.assert_array_equal(attention.causal_mask(segments, window=2)[0], causal)
+    np.testing.assert_array_equal(causal_mask(segments, window=2)[0], causal)
     causal[0, 1] = causal[1, 2] = 1
-    np.testing.assert_array_equal(attention.causal_mask(segments, prefix, 2)[0], causal)
+    np.testing.assert_array_equal(causal_mask(segments, prefix, 2)[0], causal)
 
 
 def test_scaled_rope_frequencies():

@@ -19,9 +19,11 @@ from flan_jax.data.assembly import encoder_decoder_rows
 from flan_jax.data.objectives import Examples
 from flan_jax.data.ragged import Ragged
 from flan_jax.model import attention
-from flan_jax.model.flash_attention import MIXED, flash_attention
+from flan_jax.model.flash_attention import flash_attention
 from flan_jax.model.flash_attention_tiles import Tiling, make_marks, summarise
 from flan_jax.model.flash_attention_tpu_bias import bias_distances, expand, fold
+from flan_jax.model.layers import MIXED
+from flan_jax.model.visibility import causal_mask, segment_mask
 from flan_jax.parallel.mesh import AXES
 
 BUCKETS, DISTANCE = 8, 12
@@ -53,7 +55,7 @@ def plain(q, k, v, table, case):
             relative, case["bidirectional"], BUCKETS, case["max_distance"]
         )
         logits = logits + table[bucket].transpose(2, 0, 1)
-    mask = attention.segment_mask(case["query_segments"], case["key_segments"])
+    mask = segment_mask(case["query_segments"], case["key_segments"])
     if case.get("causal"):
         seen = relative <= 0
         prefix = case.get("prefix")
@@ -182,7 +184,7 @@ def test_the_bias_of_packed_rows_is_that_of_positions_in_the_segment():
     table = jax.random.normal(jax.random.key(0), (8, 2))
     by_position = attention.relative_bias_at(ENCODER_DECODER, table, positions, positions, True)
     by_index = attention.relative_bias(ENCODER_DECODER, table, 50, 50, True)
-    seen = attention.segment_mask(segments, segments) & (segments > 0)[:, None]
+    seen = segment_mask(segments, segments) & (segments > 0)[:, None]
     seen = np.broadcast_to(seen[:, None], by_position.shape)
     by_index = np.broadcast_to(by_index, by_position.shape)
     np.testing.assert_array_equal(by_position[seen], by_index[seen])
@@ -217,9 +219,9 @@ def test_tiles_without_a_visible_pair_are_left_out(causal):
     segments = segments_of(((20, 40, 7), (77,)), 77)[:1]
     marks = make_marks(tiling, segments, segments, None)
     summary = summarise(tiling, marks)
-    seen = attention.segment_mask(segments, segments)
+    seen = segment_mask(segments, segments)
     if causal:
-        seen = attention.causal_mask(segments)
+        seen = causal_mask(segments)
     blocks = np.pad(np.asarray(seen[0]), ((0, 3), (0, 3))).reshape(5, 16, 5, 16).any((1, 3))
     for query_block, keys in enumerate(blocks):
         expected = np.flatnonzero(keys)

@@ -19,8 +19,6 @@ from flan_jax.model import attention_kernels
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params, linear, parameter, rms_norm
 from flan_jax.model.visibility import Visibility
-from flan_jax.model.visibility import causal_mask as causal_mask
-from flan_jax.model.visibility import segment_mask as segment_mask
 from flan_jax.parallel.rules import constrain
 
 

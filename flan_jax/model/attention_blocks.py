@@ -19,11 +19,8 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from flan_jax.model.layers import dropout
+from flan_jax.model.layers import MIXED, dropout
 from flan_jax.model.visibility import MASKED, Visibility
-
-# What rematerialisation policies call the outputs of attention.
-MIXED = "attention"
 
 
 class Settings(NamedTuple):

@@ -16,11 +16,10 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from flan_jax.model import attention_blocks
 from flan_jax.model.config import ModelConfig
-from flan_jax.model.layers import dropout, softcap
+from flan_jax.model.layers import MIXED, dropout, softcap
 from flan_jax.model.visibility import MASKED, Visibility
 from flan_jax.parallel.platform import compiled_for
 
-MIXED = attention_blocks.MIXED
 # What a core keeps near: logits that fit are written out at once, since blocks have a cost each.
 _CACHE_BYTES = 2**21
 

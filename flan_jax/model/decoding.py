@@ -31,6 +31,7 @@ from flan_jax.model.config import ModelConfig
 from flan_jax.model.kv_cache import CacheDtype
 from flan_jax.model.layers import Params, embed, output_logits, rms_norm
 from flan_jax.model.transformer import decoder_hidden, encode, scan_or_unroll, with_positions
+from flan_jax.model.visibility import causal_mask
 from flan_jax.parallel.platform import compiled_for
 
 __all__ = [
@@ -278,7 +279,7 @@ def _to_continue(
     mask = jnp.broadcast_to(known[:, None], (*tokens.shape, slots.shape[1]))
     if write is None:
         keys = jnp.concatenate([keys, positions], axis=1)
-        mask = jnp.concatenate([mask, attention.causal_mask(segments)], axis=-1)
+        mask = jnp.concatenate([mask, causal_mask(segments)], axis=-1)
     full = mask
     if config.sliding_window is not None:
         mask = full & (keys[:, None, :] > positions[:, :, None] - config.sliding_window)

@@ -28,12 +28,9 @@ from flan_jax.model.flash_attention_tiles import (
     make_marks,
     pad_to,
 )
+from flan_jax.model.layers import MIXED
 from flan_jax.parallel import rules
 from flan_jax.parallel.platform import compiled_for
-
-# What rematerialisation policies call what the forward kernel makes: where it is saved, the
-# backward pass does not run that kernel again.
-MIXED = "attention"
 
 
 def flash_attention(

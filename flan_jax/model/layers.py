@@ -92,8 +92,10 @@ class LowRank:
     dropout_rate: float
 
 
-# What rematerialisation policies call a product with a parameter.
+# What rematerialisation policies call a product with a parameter, and what attention keeps of its
+# forward pass: where that is saved, the backward pass does not compute it again.
 PRODUCT = "product"
+MIXED = "attention"
 
 
 @jax.custom_vjp

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.batch import Batch
-from flan_jax.model import attention, attention_kernels, layers, soft_prompt, visibility
+from flan_jax.model import attention, layers, soft_prompt, visibility
 from flan_jax.model.block import (
     LayerCache,
     Layers,
@@ -108,9 +108,9 @@ def rematerialise(config: ModelConfig, layer: Callable) -> Callable:
         return layer
     # By name rather than by kind of operation: the products inside attention are not to be kept.
     kept = {
-        "dots_attention": (layers.PRODUCT, attention_kernels.MIXED),
+        "dots_attention": (layers.PRODUCT, layers.MIXED),
         "dots": (layers.PRODUCT,),
-        "attention": (attention_kernels.MIXED,),
+        "attention": (layers.MIXED,),
         "full": (),
     }[config.remat]
     policy = jax.checkpoint_policies.save_only_these_names(*kept)
