@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.model import attention, flash_attention_gpu, flash_attention_tpu
 from flan_jax.model.flash_attention_tiles import (
-    Marks,
+    Inputs,
     Tiling,
     accumulation_dtype,
     make_marks,
@@ -85,37 +85,16 @@ def flash_attention(
     """
     _check(q, k, bias_table, causal, prefix, block)
     platform = platform or {"tpu": "tpu", "gpu": "gpu"}.get(compiled_for(), "")
-    kernels = _kernels(platform)
-    block_q, block_k = (block or kernels.choose_block(x.shape[1], x.dtype) for x in (q, k))
-    if bias_table is not None:
-        block_q = block_k = min(block_q, block_k)
     tiling = Tiling(
-        platform=platform,
-        block_q=block_q,
-        block_k=block_k,
-        query_blocks=-(-q.shape[1] // block_q),
-        key_blocks=-(-k.shape[1] // block_k),
+        platform,
+        *_blocks(platform, q, k, bias_table, block),
         scale=scale,
         softcap=softcap,
         max_distance=None if bias_table is None else max_distance,
         causal=causal and prefix is None,
         interpret=interpret,
     )
-
-    def attend(q, k, v, table, query_segments, key_segments, prefix):
-        rows = ()
-        if table is not None:
-            rows = (_bias_rows(kernels.bias_distances(tiling), table, bidirectional, tiling),)
-        length = q.shape[1]
-        q = pad_to(q, 1, tiling.queries)
-        k, v = (pad_to(x, 1, tiling.keys) for x in (k, v))
-        # Outside of what is differentiated by hand, so that what is kept for the backward pass
-        # is as its kernel wants it.
-        q, k, v = (x.transpose(kernels.LAYOUT) for x in (q, k, v))
-        marks = make_marks(tiling, query_segments, key_segments, prefix)
-        mixed = _attention(tiling, q, k, v, rows, marks)
-        return mixed.transpose(np.argsort(kernels.LAYOUT))[:, :length]
-
+    attend = functools.partial(_attend, tiling, bidirectional)
     arrays = (q, k, v, bias_table, query_segments, key_segments, prefix)
     return _over_mesh(attend, q.shape[0], k.shape[2])(*arrays)
 
@@ -146,6 +125,31 @@ def _kernels(platform: str) -> ModuleType:
     )
 
 
+def _blocks(platform: str, q, k, bias_table, block: int | None) -> tuple[int, int, int, int]:
+    """Returns the queries and the keys of a tile, and the number of blocks of each."""
+    choose = _kernels(platform).choose_block
+    block_q, block_k = (block or choose(x.shape[1], x.dtype) for x in (q, k))
+    if bias_table is not None:
+        block_q = block_k = min(block_q, block_k)
+    return block_q, block_k, -(-q.shape[1] // block_q), -(-k.shape[1] // block_k)
+
+
+def _attend(tiling: Tiling, bidirectional: bool, q, k, v, table, *seen) -> Float[Array, "B T N H"]:
+    """Attends on one device; `seen` are the segments of queries and of keys, and the prefix."""
+    kernels = _kernels(tiling.platform)
+    rows = ()
+    if table is not None:
+        rows = (_bias_rows(kernels.bias_distances(tiling), table, bidirectional, tiling),)
+    length = q.shape[1]
+    q = pad_to(q, 1, tiling.queries)
+    k, v = (pad_to(x, 1, tiling.keys) for x in (k, v))
+    # Outside of what is differentiated by hand, so that what is kept for the backward pass is as
+    # its kernel wants it.
+    q, k, v = (x.transpose(kernels.LAYOUT) for x in (q, k, v))
+    mixed = _attention(tiling, Inputs(q, k, v, rows, make_marks(tiling, *seen)))
+    return mixed.transpose(np.argsort(kernels.LAYOUT))[:, :length]
+
+
 def _bias_rows(distances, table, bidirectional: bool, tiling: Tiling) -> Float[Array, "N ..."]:
     """Returns the table at the buckets of the distances, heads first.
 
@@ -160,20 +164,19 @@ def _bias_rows(distances, table, bidirectional: bool, tiling: Tiling) -> Float[A
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attention(tiling: Tiling, q, k, v, rows: tuple, marks: Marks) -> Array:
-    return _kernels(tiling.platform).forward(tiling, q, k, v, rows, marks)[0]
+def _attention(tiling: Tiling, inputs: Inputs) -> Array:
+    return _kernels(tiling.platform).forward(tiling, inputs)[0]
 
 
-def _attention_forward(tiling, q, k, v, rows, marks):
-    forward = _kernels(tiling.platform).forward(tiling, q, k, v, rows, marks)
-    mixed, lse = (checkpoint_name(x, MIXED) for x in forward)
-    return mixed, (q, k, v, rows, marks, mixed, lse)
+def _attention_forward(tiling, inputs):
+    mixed, lse = _kernels(tiling.platform).forward(tiling, inputs)
+    mixed, lse = checkpoint_name(mixed, MIXED), checkpoint_name(lse, MIXED)
+    return mixed, (inputs, mixed, lse)
 
 
 def _attention_backward(tiling, saved, gradient):
-    *inputs, mixed, lse = saved
-    gradients = _kernels(tiling.platform).backward(tiling, *inputs, mixed, lse, gradient)
-    return *gradients, None
+    gradients = _kernels(tiling.platform).backward(tiling, *saved, gradient)
+    return (Inputs(*gradients, marks=None),)
 
 
 _attention.defvjp(_attention_forward, _attention_backward)

@@ -39,11 +39,12 @@ from flan_jax.model.flash_attention_gpu_tiles import (
 )
 from flan_jax.model.flash_attention_tiles import (
     NOTHING,
-    Marks,
+    Inputs,
     Summary,
     Tiling,
     accumulation_dtype,
     multiply,
+    sum_over_queries,
     summarise,
 )
 
@@ -149,26 +150,14 @@ def _queries_kernel(tiling: Tiling, summary, q_ref, k_ref, v_ref, marks, values,
 
 
 def forward(
-    tiling: Tiling,
-    q: Float[Array, "B T N H"],
-    k: Float[Array, "B S K H"],
-    v: Float[Array, "B S K H"],
-    rows: tuple[Float[Array, "N 2R+1"], ...],
-    marks: Marks,
+    tiling: Tiling, inputs: Inputs
 ) -> tuple[Float[Array, "B T N H"], Float[Array, "B N T"]]:
     """Returns the mixed values, and the logarithm of the sum of exponentials of each query.
-
-    Args:
-      tiling: block sizes and the like.
-      q: queries.
-      k: keys.
-      v: values.
-      rows: the table at the buckets of `bias_distances`, or nothing.
-      marks: who may see whom.
 
     Raises:
       ValueError: if the head's width is no power of two, which Triton's blocks have to be.
     """
+    q, k, v, rows, marks = inputs
     width = q.shape[3]
     if width & (width - 1) or width < 16:
         raise ValueError(f"head width {width}: Triton's blocks have powers of two, 16 and above.")
@@ -196,11 +185,7 @@ def forward(
 
 def backward(
     tiling: Tiling,
-    q: Float[Array, "B T N H"],
-    k: Float[Array, "B S K H"],
-    v: Float[Array, "B S K H"],
-    rows: tuple[Float[Array, "N 2R+1"], ...],
-    marks: Marks,
+    inputs: Inputs,
     mixed: Float[Array, "B T N H"],
     lse: Float[Array, "B N T"],
     gradient: Float[Array, "B T N H"],
@@ -208,29 +193,26 @@ def backward(
     """Returns the gradients by queries, keys, values and rows.
 
     Args:
-      tiling: block sizes and the like.
-      q: queries.
-      k: keys.
-      v: values.
-      rows: as in `forward`.
-      marks: as in `forward`.
+      tiling: as in `forward`.
+      inputs: as in `forward`.
       mixed: the output of `forward`.
       lse: likewise.
       gradient: by the mixed values.
     """
     delta = jnp.sum(mixed.astype(lse.dtype) * gradient.astype(lse.dtype), axis=3).swapaxes(1, 2)
     given = gradient, lse, delta
-    dk, dv = _key_gradients(tiling, q, k, v, rows, marks, given)
-    dq, *sums = _query_gradients(tiling, q, k, v, rows, marks, given)
-    if not rows:
+    dk, dv = _key_gradients(tiling, inputs, given)
+    dq, *sums = _query_gradients(tiling, inputs, given)
+    if not inputs.rows:
         return dq, dk, dv, ()
-    drows = near_gradient(tiling, q, k, v, rows, marks, given)
+    drows = near_gradient(tiling, inputs, given)
     before, after = (x.sum(axis=(0, 2)) for x in sums)
     drows = drows.at[:, 0].add(before).at[:, -1].add(after)
     return dq, dk, dv, (drows,)
 
 
-def _key_gradients(tiling: Tiling, q, k, v, rows, marks, given) -> tuple[Array, Array]:
+def _key_gradients(tiling: Tiling, inputs: Inputs, given) -> tuple[Array, Array]:
+    q, k, v, rows, marks = inputs
     batch, _, heads, width = q.shape
     block, groups = tiling.block_k, heads // k.shape[2]
     summary = summarise(tiling, marks)
@@ -256,12 +238,13 @@ def _key_gradients(tiling: Tiling, q, k, v, rows, marks, given) -> tuple[Array, 
         (share, share),
     )(summary, q, k, v, marks, rows, given)
     if groups > 1:
-        dk, dv = (x.reshape(*k.shape[:3], groups, width).sum(3).astype(k.dtype) for x in (dk, dv))
+        dk, dv = (sum_over_queries(share, k, axis=2) for share in (dk, dv))
     return dk, dv
 
 
-def _query_gradients(tiling: Tiling, q, k, v, rows, marks, given) -> tuple[Array, ...]:
+def _query_gradients(tiling: Tiling, inputs: Inputs, given) -> tuple[Array, ...]:
     """Returns the gradient by queries and, with a bias, the sums of far tiles [B, N, T]."""
+    q, k, v, rows, marks = inputs
     block, groups = tiling.block_q, q.shape[2] // k.shape[2]
     summary = summarise(tiling, marks)
     gradient, lse, delta = given

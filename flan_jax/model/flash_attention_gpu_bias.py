@@ -18,7 +18,7 @@ from flan_jax.model.flash_attention_gpu_tiles import (
     tile_gradients,
     whole,
 )
-from flan_jax.model.flash_attention_tiles import Marks, Tiling
+from flan_jax.model.flash_attention_tiles import Inputs, Marks, Tiling
 
 # Programs among which the rows of the batch are dealt, for each head and offset.
 _SPLITS = 8
@@ -60,8 +60,9 @@ def _bias_kernel(tiling: Tiling, splits: int, q_ref, k_ref, v_ref, marks, values
     out_ref[...] = jax.lax.fori_loop(0, rows, row_body, zeros)
 
 
-def near_gradient(tiling: Tiling, q, k, v, rows, marks, given) -> Float[Array, "N 2R+1"]:
-    """Returns the gradient by `rows` of near tiles."""
+def near_gradient(tiling: Tiling, inputs: Inputs, given) -> Float[Array, "N 2R+1"]:
+    """Returns the gradient by the bias of near tiles."""
+    q, k, v, rows, marks = inputs
     batch, _, heads, _ = q.shape
     block, groups = tiling.block_q, heads // k.shape[2]
     low, high = tiling.near

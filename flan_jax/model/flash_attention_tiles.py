@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 # A query with no key so far has `NOTHING` as its largest logit, and `HIDDEN` is far below it: so
 # exp(HIDDEN - NOTHING) is 0, a query without keys gets zeros, and nothing is ever infinite.
@@ -86,6 +86,27 @@ class Marks(NamedTuple):
 
     queries: Int[Array, "B one T"]
     keys: Int[Array, "B two S"]
+
+
+class Inputs(NamedTuple):
+    """What a kernel attends with.
+
+    The four axes of queries, keys and values are in the order of the kernels' `LAYOUT`.
+
+    Attributes:
+      q: queries.
+      k: keys.
+      v: values.
+      rows: the bias, heads first: the table at the buckets of the kernels' `bias_distances`; empty
+        without a bias.
+      marks: who may see whom.
+    """
+
+    q: Float[Array, "_ _ _ _"]
+    k: Float[Array, "_ _ _ _"]
+    v: Float[Array, "_ _ _ _"]
+    rows: tuple[Float[Array, "N ..."], ...]
+    marks: Marks
 
 
 class Summary(NamedTuple):
@@ -183,6 +204,19 @@ def capped_logits(tiling: Tiling, products: Array) -> tuple[Array, Array | float
         return logits, tiling.scale
     bounded = jnp.tanh(logits / tiling.softcap)
     return bounded * tiling.softcap, (1 - bounded * bounded) * tiling.scale
+
+
+def sum_over_queries(shares: Array, keys: Array, axis: int) -> Array:
+    """Returns the gradient of keys (or values) that several heads of queries share.
+
+    Args:
+      shares: that of each head of queries, which are N along `axis`.
+      keys: what the gradient is of; K along `axis`.
+      axis: that of the heads.
+    """
+    kv_heads = keys.shape[axis]
+    groups = shares.reshape(*shares.shape[:axis], kv_heads, -1, *shares.shape[axis + 1 :])
+    return groups.sum(axis + 1).astype(keys.dtype)
 
 
 def accumulation_dtype(x: Array) -> np.dtype:

@@ -25,12 +25,14 @@ from jaxtyping import Array, Float
 from flan_jax.model.flash_attention_tiles import (
     HIDDEN,
     NOTHING,
+    Inputs,
     Marks,
     Summary,
     Tiling,
     accumulation_dtype,
     capped_logits,
     multiply,
+    sum_over_queries,
     summarise,
 )
 from flan_jax.model.flash_attention_tpu_bias import bias_distances as bias_distances
@@ -284,23 +286,10 @@ def _call(tiling: Tiling, name, kernel, grid, in_specs, out_specs, out_shape, sc
 
 
 def forward(
-    tiling: Tiling,
-    q: Float[Array, "B N H T"],
-    k: Float[Array, "B K H S"],
-    v: Float[Array, "B K H S"],
-    rows: tuple[Float[Array, "N R 8 period"], ...],
-    marks: Marks,
+    tiling: Tiling, inputs: Inputs
 ) -> tuple[Float[Array, "B N H T"], Float[Array, "B N 1 T"]]:
-    """Returns the mixed values, and the logarithm of the sum of exponentials of each query.
-
-    Args:
-      tiling: block sizes and the like.
-      q: queries.
-      k: keys.
-      v: values.
-      rows: the table at the buckets of `bias_distances`, or nothing.
-      marks: who may see whom.
-    """
+    """Returns the mixed values, and the logarithm of the sum of exponentials of each query."""
+    q, k, v, rows, marks = inputs
     batch, heads, width, length = q.shape
     dtype = accumulation_dtype(q)
 
@@ -334,11 +323,7 @@ def forward(
 
 def backward(
     tiling: Tiling,
-    q: Float[Array, "B N H T"],
-    k: Float[Array, "B K H S"],
-    v: Float[Array, "B K H S"],
-    rows: tuple[Float[Array, "N R 8 period"], ...],
-    marks: Marks,
+    inputs: Inputs,
     mixed: Float[Array, "B N H T"],
     lse: Float[Array, "B N 1 T"],
     gradient: Float[Array, "B N H T"],
@@ -346,16 +331,13 @@ def backward(
     """Returns the gradients by queries, keys, values and rows, each in one pass over the tiles.
 
     Args:
-      tiling: block sizes and the like.
-      q: queries.
-      k: keys.
-      v: values.
-      rows: as in `forward`.
-      marks: as in `forward`.
+      tiling: as in `forward`.
+      inputs: as in `forward`.
       mixed: the output of `forward`.
       lse: likewise.
       gradient: by the mixed values.
     """
+    q, k, v, rows, marks = inputs
     batch, heads, width, length = q.shape
     dtype = accumulation_dtype(q)
     delta = jnp.sum(mixed.astype(dtype) * gradient.astype(dtype), axis=2, keepdims=True)
@@ -396,7 +378,5 @@ def backward(
         bool(rows),
     )(*summarise(tiling, marks), q, k, v, marks, rows, (gradient, lse, delta))
     if shared:
-        dk, dv = (
-            x.reshape(batch, k.shape[1], -1, *x.shape[2:]).sum(2).astype(k.dtype) for x in (dk, dv)
-        )
+        dk, dv = (sum_over_queries(share, k, axis=1) for share in (dk, dv))
     return dq, dk, dv, drows
