@@ -39,7 +39,7 @@ CONFIGURABLES = {
     "OptimizerConfig": "flan_jax.train.optimizer",
     "PromptTuningConfig": "flan_jax.model.soft_prompt",
     "Stage": "flan_jax.experiment",
-    "TrainRun": "flan_jax.train.loop",
+    "TrainRun": "flan_jax.train.run",
     "TrainingEvaluation": "flan_jax.evaluation.during_training",
 }
 

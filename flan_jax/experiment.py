@@ -27,7 +27,7 @@ from flan_jax.evaluation.evaluate import EvaluationConfig, evaluate
 from flan_jax.evaluation.results import Results
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.train import checkpoint, loop, run_folder, run_ledger
-from flan_jax.train.loop import TrainRun
+from flan_jax.train.run import TrainRun
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from flan_jax.data.tokenisation import CacheConfig
 from flan_jax.evaluation.evaluate import EvaluationConfig
 from flan_jax.experiment import Experiment, Stage
 from flan_jax.model.config import ModelConfig
-from flan_jax.train.loop import TrainRun
 from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.run import TrainRun
 
 TRAIN = TrainRun(
     output_dir="",

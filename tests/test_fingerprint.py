@@ -10,15 +10,14 @@ from training_support import small_run, write_mixture
 
 from flan_jax.data.mixture import open_mixture
 from flan_jax.parallel.mesh import MeshConfig
-from flan_jax.train import fingerprint, run_folder
+from flan_jax.train import fingerprint, run_description, run_folder
 from flan_jax.train.checkpoint import CheckpointConfig
-from flan_jax.train.loop import describe_run
 from flan_jax.train.metrics_log import LoggingConfig
 from flan_jax.train.run_folder import RunFolder, RunFolderError
 
 
 def recorded(run, latest=None) -> dict:
-    describe_run(run, open_mixture(run.mixture), RunFolder(run.output_dir), latest)
+    run_description.write(run, open_mixture(run.mixture), RunFolder(run.output_dir), latest)
     return run_folder.read_run(run.output_dir)["fingerprint"]["fields"]
 
 
@@ -64,7 +63,7 @@ def test_where_and_how_a_run_is_reported_is_not_part_of_it(run, tmp_path):
     ],
 )
 def test_whatever_affects_the_mathematics_is_refused_by_name(run, part, change):
-    describe_run(run, open_mixture(run.mixture), RunFolder(run.output_dir), latest=None)
+    run_description.write(run, open_mixture(run.mixture), RunFolder(run.output_dir), latest=None)
     other = replace(run, part, **change) if part else dataclasses.replace(run, **change)
     field = f"{part}.{next(iter(change))}" if part else next(iter(change))
     field = {"steps": "optimizer.end_step"}.get(field, field)
@@ -103,7 +102,7 @@ def test_mixture_rates_and_cache_contents_count_but_not_where_they_lie(run, tmp_
 
 def test_checkpoints_without_a_run_are_refused(run):
     with pytest.raises(RunFolderError, match="run.json"):
-        describe_run(run, open_mixture(run.mixture), RunFolder(run.output_dir), latest=5)
+        run_description.write(run, open_mixture(run.mixture), RunFolder(run.output_dir), latest=5)
 
 
 def test_source_identity(run, tmp_path):
@@ -145,7 +144,7 @@ def test_feed_and_model_must_have_one_architecture(run):
 
 
 def test_a_field_that_came_later_has_its_default(run):
-    describe_run(run, open_mixture(run.mixture), RunFolder(run.output_dir), None)
+    run_description.write(run, open_mixture(run.mixture), RunFolder(run.output_dir), None)
     about = run_folder.read_run(run.output_dir)
     for field in ("model.logit_softcap", "loss.z_loss", "model.vocab_size"):
         del about["fingerprint"]["fields"][field]

@@ -14,9 +14,9 @@ from flan_jax import storage
 from flan_jax.data.feed import FeedConfig
 from flan_jax.model.config import ModelConfig
 from flan_jax.train.checkpoint import CheckpointConfig
-from flan_jax.train.loop import TrainRun
 from flan_jax.train.metrics_log import LoggingConfig
 from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.run import TrainRun
 
 VOCABULARY = 64
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""The training run: its configuration, and the loop from a mixture to a checkpoint.
+"""The training loop, from a mixture to a checkpoint.
 
     result = train(TrainRun(output_dir="runs/x", mixture="cache/flan-train.json", ...))
 
@@ -11,41 +11,40 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
+from jaxtyping import Array, Float
+from rich.console import Console
 
-import flan_jax
 from flan_jax.batch import Batch
 from flan_jax.data import feed
 from flan_jax.data.mixture import Mixture, open_mixture
 from flan_jax.model import transformer
-from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Output
 from flan_jax.parallel import rules
-from flan_jax.parallel.mesh import MeshConfig, make_mesh, torus_note
+from flan_jax.parallel.mesh import make_mesh, torus_note
 from flan_jax.train import (
     checkpoint,
-    fingerprint,
     flops,
     mesh_fit,
     metrics_log,
     partial_run,
+    run_description,
     run_folder,
     run_ledger,
     trainable,
 )
-from flan_jax.train.checkpoint import CheckpointConfig, Checkpoints
+from flan_jax.train.checkpoint import Checkpoints
 from flan_jax.train.interruption import Interruption
-from flan_jax.train.losses import LossConfig
-from flan_jax.train.metrics_log import LoggingConfig, MetricsLog
-from flan_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedule
+from flan_jax.train.metrics_log import MetricsLog
+from flan_jax.train.optimizer import make_optimizer, make_schedule
 from flan_jax.train.partial_run import Base
+from flan_jax.train.run import TrainRun
 from flan_jax.train.run_folder import RunFolder
 from flan_jax.train.state import TrainState, abstract_state, create_state, state_from_params
-from flan_jax.train.step import make_train_step
-from flan_jax.train.trainable import Adaptation
+from flan_jax.train.step import Metrics, make_train_step
 
 PyTree = Any
 Evaluate = Callable[[PyTree, int], Mapping[str, float]]
@@ -53,68 +52,6 @@ Evaluate = Callable[[PyTree, int], Mapping[str, float]]
 # Steps that are dispatched before the device has finished an earlier one: enough to keep it busy,
 # few enough that batches do not pile up on it.
 _RUN_AHEAD = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainRun:
-    """One training run, the root of its configuration.
-
-    Attributes:
-      output_dir: the run's folder, local or remote; resumed if it holds a checkpoint.
-      mixture: path of the mixture file that the caches were built for.
-      model: the transformer.
-      feed: lengths, batch size and packing.
-      optimizer: optimiser and learning rate.
-      loss: what is added to cross-entropy.
-      trainable: what is trained beside frozen weights: low-rank adapters (`LoraConfig`) or a soft
-        prompt (`PromptTuningConfig`); None for all parameters.
-      mesh: devices along each mesh axis.
-      checkpoint: when to save and what to keep.
-      logging: what to report.
-      steps: updates of the whole run, resumed parts included.
-      seed: of initialisation, data order and dropout.
-      gradient_accumulation: microbatches a step; divides the batch.
-      init_from: a run's folder or a checkpoint whose weights this run starts from, with a fresh
-        optimiser, at step 0; None for random weights. A resume does not read it again, unless
-        these weights are frozen (`trainable`): then checkpoints do not hold them.
-      evaluate_every: steps between two evaluations, the last step included; 0 for none.
-      max_skipped_steps: a step whose loss or gradient is not finite is skipped; with this many of
-        them in a row the run ends.
-      compilation_cache_dir: folder that keeps compiled programs between runs; None for none.
-    """
-
-    output_dir: str
-    mixture: str
-    model: ModelConfig
-    feed: feed.FeedConfig
-    optimizer: OptimizerConfig
-    loss: LossConfig = LossConfig()
-    trainable: Adaptation | None = None
-    mesh: MeshConfig = MeshConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    logging: LoggingConfig = LoggingConfig()
-    steps: int = 1000
-    seed: int = 0
-    gradient_accumulation: int = 1
-    init_from: str | None = None
-    evaluate_every: int = 0
-    max_skipped_steps: int = 10
-    compilation_cache_dir: str | None = None
-
-    def __post_init__(self):
-        for name in ("steps", "gradient_accumulation", "max_skipped_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"TrainRun.{name}: expected at least 1, got {getattr(self, name)}")
-        if self.feed.batch_size % self.gradient_accumulation:
-            raise ValueError(
-                f"TrainRun.gradient_accumulation={self.gradient_accumulation} does not divide "
-                f"FeedConfig.batch_size={self.feed.batch_size}"
-            )
-        if self.feed.architecture != self.model.architecture:
-            raise ValueError(
-                f"the feed makes {self.feed.architecture} batches but the model is "
-                f"{self.model.architecture}: set FeedConfig.architecture to the model's"
-            )
 
 
 class DivergedError(RuntimeError):
@@ -159,9 +96,74 @@ def train(
       RunFolderError: there are no weights to start from, or frozen ones are not the run's.
       ValueError: a configuration that does not fit the mixture or the devices.
     """
-    if run.evaluate_every and evaluate is None:
-        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
-    checkpoint.check_best(run.checkpoint, score_names if run.evaluate_every else ())
+    _check(run, evaluate, score_names)
+    with contextlib.ExitStack() as resources:
+        opened, state, feed_state, step = _open(run, resources)
+        log, checkpoints = opened.log, opened.checkpoints
+        skipped, stopping = _SkippedInARow(opened.mesh), False
+        while step < run.steps and not stopping:
+            step += 1
+            batch, feed_state = next(opened.batches)
+            log.profile(step)
+            state, metrics = opened.train_step(state, batch)
+            log.train(step, metrics)
+            if skipped.after(metrics["skipped"]) == run.max_skipped_steps:
+                log.flush()
+                raise _diverged(run, step - skipped.run_ahead, checkpoints.latest)
+
+            ending = step == run.steps
+            stopping = opened.interruption.requested(step) and not ending
+            scores = None
+            if run.evaluate_every and (ending or step % run.evaluate_every == 0):
+                log.flush()
+                scores = evaluate(_in_use(run, opened.frozen, state), step)
+                log.evaluation(step, scores)
+                log.restart_clock()
+            due = ending or stopping or step % run.checkpoint.interval == 0
+            if due or checkpoints.shall_keep(scores):
+                log.flush()
+                save = checkpoints.save_final if ending or stopping else checkpoints.save
+                save(state, step, _progress(step, feed_state, opened.base), scores)
+                log.restart_clock()
+        if stopping:
+            name = opened.interruption.name
+            opened.say(f"{name}: saved at step {step}; the same command resumes the run")
+        opened.write_ledger(feed_state, step)
+    return TrainResult(step, state.params, log.last, stopping)
+
+
+class _Opened(NamedTuple):
+    """What a run has open while it steps.
+
+    Attributes:
+      mesh: its devices; current.
+      checkpoints: those in its folder.
+      base: what is frozen, as `run.json` names it; None for full tuning.
+      frozen: these parameters; None for full tuning.
+      log: of its metrics.
+      interruption: signals that end it.
+      train_step: function of (state, batch) to (state, metrics).
+      batches: those that are left, on the devices, each with the feed's state after it.
+      say: prints a line on the console.
+      write_ledger: function of the feed's state and the step.
+    """
+
+    mesh: jax.sharding.Mesh
+    checkpoints: Checkpoints
+    base: Base | None
+    frozen: PyTree
+    log: MetricsLog
+    interruption: Interruption
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+    batches: Iterator[tuple[Batch, feed.FeedState]]
+    say: Callable[[str], None]
+    write_ledger: Callable[[feed.FeedState, int], None]
+
+
+def _open(
+    run: TrainRun, resources: contextlib.ExitStack
+) -> tuple[_Opened, TrainState, feed.FeedState, int]:
+    """Opens all that a run needs, and finds the states and the step that it goes on from."""
     if run.compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", run.compilation_cache_dir)
     mesh = make_mesh(run.mesh)
@@ -176,66 +178,74 @@ def train(
     if note := torus_note(run.mesh):
         say(note)
 
-    with contextlib.ExitStack() as resources:
-        resources.enter_context(jax.set_mesh(mesh))
-        folder = resources.enter_context(contextlib.closing(RunFolder(run.output_dir)))
-        checkpoints = Checkpoints(folder, run.checkpoint, say)
-        resources.enter_context(contextlib.closing(checkpoints))
-        base, frozen = _open_base(run, mesh, checkpoints.latest)
-        describe_run(run, mixture, folder, checkpoints.latest, base)
-        state, feed_state, start = _starting_state(
-            run, optimizer, abstract, mesh, checkpoints, frozen
-        )
-        step_flops = flops.frozen_step_flops if run.trainable else flops.train_step_flops
-        log = MetricsLog(
-            folder.local, run.logging, console, start, run.steps,
-            step_flops(run.model, run.feed), flops.peak_flops(mesh),
-        )  # fmt: skip
-        resources.enter_context(contextlib.closing(log))
-        interruption = resources.enter_context(Interruption())
-        train_step = _train_step(run, optimizer, abstract, frozen)
-        batches = resources.enter_context(
+    resources.enter_context(jax.set_mesh(mesh))
+    folder = resources.enter_context(contextlib.closing(RunFolder(run.output_dir)))
+    checkpoints = Checkpoints(folder, run.checkpoint, say)
+    resources.enter_context(contextlib.closing(checkpoints))
+    base, frozen = _open_base(run, mesh, checkpoints.latest)
+    run_description.write(run, mixture, folder, checkpoints.latest, base)
+    state, feed_state, start = _starting_state(run, optimizer, abstract, mesh, checkpoints, frozen)
+    log = _open_log(run, folder, console, start, mesh)
+    resources.enter_context(contextlib.closing(log))
+    opened = _Opened(
+        mesh=mesh,
+        checkpoints=checkpoints,
+        base=base,
+        frozen=frozen,
+        log=log,
+        interruption=resources.enter_context(Interruption()),
+        train_step=_train_step(run, optimizer, abstract, frozen),
+        batches=resources.enter_context(
             feed.prefetch(_device_batches(run, stream, feed_state, mesh))
-        )
-        in_flight, skipped = collections.deque(), 0
+        ),
+        say=say,
+        write_ledger=lambda after, step: run_ledger.write(
+            folder.root, stream, run.feed, run.seed, after, step, console
+        ),
+    )
+    return opened, state, feed_state, start
+
+
+class _SkippedInARow:
+    """Counts the steps in a row that were skipped, without waiting for those that are dispatched.
+
+    Attributes:
+      run_ahead: by how many steps the count is behind.
+    """
+
+    def __init__(self, mesh: jax.sharding.Mesh):
         # Simulated CPU devices deadlock when several steps wait for the same threads.
-        run_ahead = 0 if mesh.devices.flat[0].platform == "cpu" and mesh.size > 1 else _RUN_AHEAD
+        simulated = mesh.devices.flat[0].platform == "cpu" and mesh.size > 1
+        self.run_ahead = 0 if simulated else _RUN_AHEAD
+        self._in_flight = collections.deque()
+        self._count = 0
 
-        step, stopping = start, False
-        while step < run.steps and not stopping:
-            step += 1
-            batch, feed_state = next(batches)
-            log.profile(step)
-            state, metrics = train_step(state, batch)
-            log.train(step, metrics)
-            in_flight.append(metrics["skipped"])
-            if len(in_flight) > run_ahead:
-                skipped = skipped + 1 if in_flight.popleft() else 0
-                if skipped == run.max_skipped_steps:
-                    log.flush()
-                    raise _diverged(run, step - run_ahead, checkpoints.latest)
+    def after(self, skipped: Float[Array, ""]) -> int:
+        """Takes what a step says, waits until there are few in flight, and returns the count."""
+        self._in_flight.append(skipped)
+        if len(self._in_flight) > self.run_ahead:
+            self._count = self._count + 1 if self._in_flight.popleft() else 0
+        return self._count
 
-            ending = step == run.steps
-            stopping = interruption.requested(step) and not ending
-            scores = None
-            if run.evaluate_every and (ending or step % run.evaluate_every == 0):
-                log.flush()
-                scores = evaluate(_in_use(run, frozen, state), step)
-                log.evaluation(step, scores)
-                log.restart_clock()
-            due = ending or stopping or step % run.checkpoint.interval == 0
-            if due or checkpoints.shall_keep(scores):
-                log.flush()
-                progress = {"step": step, "feed": list(feed_state)}
-                if base:
-                    progress["base"] = base.digest
-                save = checkpoints.save_final if ending or stopping else checkpoints.save
-                save(state, step, progress, scores)
-                log.restart_clock()
-        if stopping:
-            say(f"{interruption.name}: saved at step {step}; the same command resumes the run")
-        run_ledger.write(folder.root, stream, run.feed, run.seed, feed_state, step, console)
-    return TrainResult(step, state.params, log.last, stopping)
+
+def _check(run: TrainRun, evaluate: Evaluate | None, score_names: Collection[str]) -> None:
+    if run.evaluate_every and evaluate is None:
+        raise ValueError("TrainRun.evaluate_every is set, but train() got no evaluate function")
+    checkpoint.check_best(run.checkpoint, score_names if run.evaluate_every else ())
+
+
+def _open_log(
+    run: TrainRun, folder: RunFolder, console: Console, start: int, mesh: jax.sharding.Mesh
+) -> MetricsLog:
+    of_step = flops.frozen_step_flops if run.trainable else flops.train_step_flops
+    step_flops, peak = of_step(run.model, run.feed), flops.peak_flops(mesh)
+    return MetricsLog(folder.local, run.logging, console, start, run.steps, step_flops, peak)
+
+
+def _progress(step: int, feed_state: feed.FeedState, base: Base | None) -> dict[str, Any]:
+    """What a checkpoint says beside the state."""
+    progress = {"step": step, "feed": list(feed_state)}
+    return progress | {"base": base.digest} if base else progress
 
 
 def _diverged(run: TrainRun, step: int, latest: int | None) -> DivergedError:
@@ -245,78 +255,6 @@ def _diverged(run: TrainRun, step: int, latest: int | None) -> DivergedError:
         "longer, or look at the rows that these steps read; what was learned until then is in "
         f"checkpoint {latest}"
     )
-
-
-def describe_run(
-    run: TrainRun,
-    mixture: Mixture,
-    folder: RunFolder,
-    latest: int | None,
-    base: Base | None = None,
-) -> None:
-    """Writes `run.json`, `model.json` and the vocabulary, or refuses another run's folder.
-
-    Args:
-      run: the run.
-      mixture: its mixture.
-      folder: its folder.
-      latest: step of the latest checkpoint there, or None.
-      base: what is frozen, or None.
-
-    Raises:
-      FingerprintMismatch: the folder holds a run with other mathematics.
-      RunFolderError: it holds checkpoints of an unknown run.
-      ValueError: its checkpoint is beyond the run's last step.
-    """
-    recorded = None
-    if latest is not None:
-        recorded = run_folder.read_run(folder.root)["fingerprint"]["fields"]
-    fields = _fields(run, mixture, (recorded or {}).get("init_from"), base)
-    if recorded is not None:
-        defaults = fingerprint.default_fields(**_configurations(run))
-        fingerprint.check(recorded, fields, str(folder.root), defaults)
-        if latest > run.steps:
-            raise ValueError(
-                f"{folder.root} holds a checkpoint at step {latest}, beyond TrainRun.steps="
-                f"{run.steps}: raise steps, or choose another output_dir"
-            )
-    about = {
-        "fingerprint": {"digest": fingerprint.digest(fields), "fields": fields},
-        "vocabulary": mixture.vocabulary,
-        "mixture": run.mixture,
-        "init_from": run.init_from,
-        "steps": run.steps,
-        "versions": {"flan_jax": flan_jax.__version__, "jax": jax.__version__},
-    }
-    if base:
-        about |= partial_run.describe(run.trainable, base)
-    run_folder.write_json(folder.root, "model.json", dataclasses.asdict(run.model))
-    run_folder.write_json(folder.root, "run.json", about)
-    run_folder.keep_vocabulary(folder.root, mixture.vocabulary)
-
-
-def _configurations(run: TrainRun) -> dict[str, Any]:
-    """The parts of a run that its mathematics depends on, by name."""
-    return {"model": run.model, "feed": run.feed, "optimizer": run.optimizer, "loss": run.loss}
-
-
-def _fields(
-    run: TrainRun, mixture: Mixture, recorded_source: str | None, base: Base | None
-) -> fingerprint.Fields:
-    """All that the run's mathematics depends on."""
-    fields = {
-        **fingerprint.configuration_fields(**_configurations(run)),
-        **fingerprint.schedule_fields(run.optimizer, run.steps),
-        **fingerprint.mixture_fields(mixture),
-        "seed": run.seed,
-        "gradient_accumulation": run.gradient_accumulation,
-        "init_from": fingerprint.source_identity(run.init_from, recorded_source),
-    }
-    if base:
-        settings = trainable.to_json(run.trainable)
-        fields |= {f"trainable.{name}": value for name, value in settings.items()}
-        fields["base"] = base.digest
-    return fields
 
 
 def _open_base(
