@@ -3,13 +3,14 @@
 Axes: B rows of a batch, M microbatches.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from flan_jax.batch import Batch
 from flan_jax.model.layers import Output
@@ -65,51 +66,46 @@ def make_train_step(
       loss or gradient is not finite is skipped: it changes the state's step alone.
     """
 
-    def loss_sum(
-        params: PyTree, batch: Batch, key: Array, *frozen: PyTree
-    ) -> tuple[Float[Array, ""], LossSums]:
-        output = forward(params, batch, key, *frozen)
-        return chunked_cross_entropy(loss, output, batch.decoder_targets, batch.weights)
-
-    gradient_of_sum = jax.value_and_grad(loss_sum, has_aux=True)
+    gradient_of_sum = jax.value_and_grad(functools.partial(_loss_sum, forward, loss), has_aux=True)
 
     def step(state: TrainState, batch: Batch, *frozen: PyTree) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(dropout_key, state.step)
-        if gradient_accumulation == 1:
-            (total, sums), gradient = gradient_of_sum(state.params, batch, key, *frozen)
-        else:
-            (total, sums), gradient = _accumulate(
-                gradient_of_sum, state.params, batch, key, gradient_accumulation, *frozen
-            )
-        # A batch without target tokens has gradient 0, not 0 / 0.
-        divisor = jnp.where(sums.weight > 0, sums.weight, 1.0)
-        gradient = jax.tree.map(lambda g: g / divisor, rounding.as_float32(gradient))
+        total, sums, gradient = _mean_gradient(
+            gradient_of_sum, state.params, batch, key, gradient_accumulation, *frozen
+        )
         params = rounding.as_float32(state.params)
         updates, opt_state = optimizer.update(gradient, state.opt_state, params)
         grad_norm = optax.global_norm(gradient)
         finite = jnp.isfinite(grad_norm) & jnp.isfinite(total)
-        metrics = {
-            "loss_sum": total,
-            "z_loss_sum": sums.z_loss,
-            "weight_sum": sums.weight,
-            "correct_sum": sums.correct,
-            "target_tokens": sums.tokens,
-            "tokens": _real_tokens(batch),
+        metrics = _sums(total, sums, batch) | {
             "grad_norm": grad_norm,
             "param_norm": optax.global_norm(params),
             "learning_rate": learning_rate(state.step),
             "skipped": 1.0 - finite.astype(jnp.float32),
         }
-        rounding_key = jax.random.fold_in(key, _ROUNDING)
-        params = rounding.apply_updates(state.params, updates, rounding_key)
-        params, opt_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
-            (params, opt_state),
-            (state.params, state.opt_state),
-        )
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return _next_state(state, updates, opt_state, finite, key), metrics
 
     return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, None))
+
+
+def _loss_sum(
+    forward: Forward, loss: LossConfig, params: PyTree, batch: Batch, key: Array, *frozen: PyTree
+) -> tuple[Float[Array, ""], LossSums]:
+    output = forward(params, batch, key, *frozen)
+    return chunked_cross_entropy(loss, output, batch.decoder_targets, batch.weights)
+
+
+def _mean_gradient(
+    gradient_of_sum, params: PyTree, batch: Batch, key: Array, count: int, *frozen: PyTree
+) -> tuple[Float[Array, ""], LossSums, PyTree]:
+    """Sums of the loss and beside it over `count` microbatches, and the gradient of the mean."""
+    if count == 1:
+        (total, sums), gradient = gradient_of_sum(params, batch, key, *frozen)
+    else:
+        (total, sums), gradient = _accumulate(gradient_of_sum, params, batch, key, count, *frozen)
+    # A batch without target tokens has gradient 0, not 0 / 0.
+    divisor = jnp.where(sums.weight > 0, sums.weight, 1.0)
+    return total, sums, jax.tree.map(lambda g: g / divisor, rounding.as_float32(gradient))
 
 
 def _accumulate(
@@ -132,6 +128,32 @@ def _accumulate(
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
     total, _ = jax.lax.scan(add_one, zeros, (jnp.arange(count), microbatches))
     return total
+
+
+def _next_state(
+    state: TrainState, updates: PyTree, opt_state: PyTree, finite: Bool[Array, ""], key: Array
+) -> TrainState:
+    """Adds the updates; where the step is not finite, parameters and optimiser stay."""
+    rounding_key = jax.random.fold_in(key, _ROUNDING)
+    params = rounding.apply_updates(state.params, updates, rounding_key)
+    params, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        (params, opt_state),
+        (state.params, state.opt_state),
+    )
+    return TrainState(state.step + 1, params, opt_state)
+
+
+def _sums(total: Float[Array, ""], sums: LossSums, batch: Batch) -> Metrics:
+    """The metrics that are sums over the batch."""
+    return {
+        "loss_sum": total,
+        "z_loss_sum": sums.z_loss,
+        "weight_sum": sums.weight,
+        "correct_sum": sums.correct,
+        "target_tokens": sums.tokens,
+        "tokens": _real_tokens(batch),
+    }
 
 
 def _real_tokens(batch: Batch) -> Float[Array, ""]:
