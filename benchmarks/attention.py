@@ -17,16 +17,15 @@ both together. FLOPs are those of the products: 4 rows heads S^2 width forward a
 (recomputation is not counted), and half of it where attention is causal.
 """
 
-import argparse
 import functools
-import json
 import platform
 import statistics
-import time
 
 import jax
 import jax.numpy as jnp
 import jaxlib
+import lines
+import measuring
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -120,31 +119,18 @@ def random_arrays(shapes: tuple, packed: int) -> list[jax.Array]:
     return arrays
 
 
-def clock() -> float:
-    """Seconds: of this process on a CPU, which a busy machine distorts least; else of the wall."""
-    return time.process_time() if jax.default_backend() == "cpu" else time.perf_counter()
-
-
 def seconds_of(compiled, arrays, repeats: int) -> float:
     """Returns the median of several timings of a few calls each."""
     calls = 1 if jax.default_backend() == "cpu" else 10
     jax.block_until_ready(compiled(*arrays))
     times = []
     for _ in range(repeats):
-        start = clock()
+        start = measuring.clock()
         for _ in range(calls):
             result = compiled(*arrays)
         jax.block_until_ready(result)
-        times.append((clock() - start) / calls)
+        times.append((measuring.clock() - start) / calls)
     return statistics.median(times)
-
-
-def matmul_ceiling(dtype: str) -> float:
-    """Returns the FLOP/s of a product of two large random square matrices."""
-    size = 2048 if jax.default_backend() == "cpu" else 8192
-    a, b = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in (0, 1))
-    compiled = jax.jit(jnp.matmul).lower(a, b).compile()
-    return 2 * size**3 / seconds_of(compiled, (a, b), 3)
 
 
 def measure(arguments, name, attend, length: int, mesh: Mesh | None, ceiling: float | None):
@@ -209,7 +195,7 @@ def run(arguments):
         mesh, ceiling, backend = described_mesh(arguments.topology), None, "tpu"
         jax.set_mesh(mesh)
     else:
-        mesh, ceiling = None, matmul_ceiling(arguments.dtype)
+        mesh, ceiling = None, measuring.matmul_ceiling(arguments.dtype)
         backend = jax.default_backend()
     for length in arguments.lengths:
         for name, attend in implementations(backend).items():
@@ -220,7 +206,7 @@ def run(arguments):
 def main() -> None:
     """Measures all lengths."""
     on_cpu = jax.default_backend() == "cpu"
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lines.parser(__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 2048, 8192])
     parser.add_argument("--tokens", type=int, default=16384, help="tokens of all rows together")
     parser.add_argument("--rows", type=int, help="in place of --tokens")
@@ -231,17 +217,12 @@ def main() -> None:
     parser.add_argument("--causal", action="store_true", help="as in the decoder")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--topology", help="of a TPU to compile for without one, like v5e:2x2")
-    parser.add_argument("--out", help="file to append the lines to, beside printing them")
     arguments = parser.parse_args()
     arguments.dtype = arguments.dtype or (
         "float32" if on_cpu and not arguments.topology else "bfloat16"
     )
     for facts in run(arguments):
-        line = json.dumps(facts)
-        print(line, flush=True)
-        if arguments.out:
-            with open(arguments.out, "a") as out:
-                out.write(line + "\n")
+        lines.write(facts, arguments.out)
 
 
 if __name__ == "__main__":

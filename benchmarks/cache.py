@@ -9,7 +9,6 @@ from the file to a complete cache, with what the workers need to start; not the 
 TensorFlow in the main process, nor 0.8 CPU seconds in which pyarrow loads pandas, if it is there.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import lines
 import pyarrow as pa
 
 from flan_jax.data import cache, store
@@ -127,11 +127,10 @@ def measure(vocabulary: Vocabulary, folder: Path, workers: int) -> tuple[dict, d
 
 def main() -> None:
     """Builds the cache with each number of workers."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lines.parser(__doc__)
     parser.add_argument("model", help="SentencePiece model, such as T5's")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=int, default=10_000, help="rows of the file")
-    parser.add_argument("--out", help="file to append the lines to, beside printing them")
     arguments = parser.parse_args()
     versions = {name: metadata.version(name) for name in ("sentencepiece", "pyarrow", "numpy")}
     machine = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
@@ -146,11 +145,7 @@ def main() -> None:
             seen, manifest = measure(vocabulary, folder / f"caches-{number}", workers)
             manifests.append(manifest)
             seen["same_bytes"] = manifest == manifests[0]
-            line = json.dumps(seen | versions | machine)
-            print(line, flush=True)
-            if arguments.out:
-                with open(arguments.out, "a") as out:
-                    out.write(line + "\n")
+            lines.write(seen | versions | machine, arguments.out)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ CORE, FLUSH = "FLAN_JAX_BENCHMARK_CORE", "FLAN_JAX_BENCHMARK_FLUSH"
 def ours():
     """Returns flan_jax's step, versions, the FLOPs of a step and the matmul ceiling."""
     import jax
+    import measuring
     import shapes
     from train_step import build
 
@@ -36,7 +37,7 @@ def ours():
     from flan_jax.train import flops
     from flan_jax.train.optimizer import OptimizerConfig
 
-    ceiling = shapes.matmul_ceiling("float32")  # first: its memory is then free for the step
+    ceiling = measuring.matmul_ceiling("float32")  # first: its memory is then free for the step
     config = dataclasses.replace(
         shapes.MODELS["t5_1_1_small"], dtype="float32", remat="dots_attention"
     )
@@ -54,7 +55,7 @@ def ours():
         jax.block_until_ready(state)
         return float(metrics["loss_sum"] / metrics["weight_sum"])
 
-    about = shapes.versions() | {"flops": flops.train_step_flops(config, feed)}
+    about = measuring.versions() | {"flops": flops.train_step_flops(config, feed)}
     return once, about, ceiling
 
 

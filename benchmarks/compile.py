@@ -14,6 +14,7 @@ import json
 import time
 
 import jax
+import measuring
 import shapes
 from train_step import build
 
@@ -58,7 +59,7 @@ def main() -> None:
         config = dataclasses.replace(config, dtype=arguments.dtype, remat=remat)
         measured[model] = measure(config, arguments.repeats)
         about = {"model": model, "dtype": config.dtype, "remat": config.remat}
-        print(json.dumps(shapes.versions() | about | measured[model]), flush=True)
+        print(json.dumps(measuring.versions() | about | measured[model]), flush=True)
     first, *others = measured
     for model in others:
         ratios = {

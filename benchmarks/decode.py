@@ -9,24 +9,17 @@ bounds it: their bytes a second stand beside the tokens. Seconds are CPU seconds
 a CPU, and of the wall elsewhere. `generation.py` compares whole answers with transformers'.
 """
 
-import argparse
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
+import lines
+import measuring
 import numpy as np
 import shapes
 
 from flan_jax.model import decoding, transformer
-
-
-def timed(function, *arguments):
-    """Returns what the function returns, and the seconds until it is there."""
-    start = shapes.clock()
-    result = jax.block_until_ready(function(*arguments))
-    return result, shapes.clock() - start
 
 
 def run(arguments) -> dict:
@@ -51,19 +44,19 @@ def run(arguments) -> dict:
         logits, cache = decoding.decode_step(config, params, cache, tokens, arguments.cache)
         return jnp.argmax(logits, axis=-1), cache
 
-    timed(read, params, prompts, lengths)  # compiles
-    (tokens, cache), prompt_seconds = timed(read, params, prompts, lengths)
+    measuring.timed(read, params, prompts, lengths)  # compiles
+    (tokens, cache), prompt_seconds = measuring.timed(read, params, prompts, lengths)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(cache))
     split = decoding.split_params(params)
-    (tokens, cache), _ = timed(step, split, cache, tokens)
+    (tokens, cache), _ = measuring.timed(step, split, cache, tokens)
     seconds = []
     for _ in range(arguments.tokens - 1):
-        (tokens, cache), took = timed(step, split, cache, tokens)
+        (tokens, cache), took = measuring.timed(step, split, cache, tokens)
         seconds.append(took)
     seconds = float(np.median(seconds))
     decoder = {name: leaf for name, leaf in params.items() if name != "encoder"}
     read_bytes = held + sum(leaf.nbytes for leaf in jax.tree.leaves(decoder))
-    return shapes.versions() | {
+    return measuring.versions() | {
         "model": arguments.model,
         "rows": arguments.rows,
         "prompt": arguments.prompt,
@@ -75,26 +68,21 @@ def run(arguments) -> dict:
         "tokens_per_second": round(arguments.rows / seconds, 1),
         "cache_gb": round(held / 1e9, 4),
         "read_gb_per_second": round(read_bytes / seconds / 1e9, 2),
-        "peak_gb": round(shapes.peak_memory() / 1e9, 3),
+        "peak_gb": round(measuring.peak_memory() / 1e9, 3),
     }
 
 
 def main() -> None:
     """Measures one shape."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lines.parser(__doc__)
     parser.add_argument("--model", default="t5_1_1_small", choices=shapes.MODELS)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--prompt", type=int, default=128, help="tokens of a prompt")
     parser.add_argument("--tokens", type=int, default=32, help="tokens of an answer, above one")
     parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     parser.add_argument("--cache", choices=("bfloat16", "int8"), help="default: the dtype")
-    parser.add_argument("--out", help="file to append the line to, beside printing it")
     arguments = parser.parse_args()
-    line = json.dumps(run(arguments))
-    print(line)
-    if arguments.out:
-        with open(arguments.out, "a") as out:
-            out.write(line + "\n")
+    lines.write(run(arguments), arguments.out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ temporary folder; the time counts everything from the draw of the examples to fi
 checksums and first reads included. Runs without TensorFlow in about ten seconds.
 """
 
-import argparse
 import dataclasses
 import json
 import platform
@@ -15,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import lines
 import numpy as np
 
 from flan_jax.data import feed, store
@@ -116,17 +116,12 @@ def cases(folder: Path, seed: int):
 
 def main() -> None:
     """Runs all cases."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", help="file to append the lines to, beside printing them")
+    parser = lines.parser(__doc__)
     parser.add_argument("--seed", type=int, default=0, help="seed of the lengths")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for case in cases(Path(folder), arguments.seed):
-            line = json.dumps(measure(*case) | {"seed": arguments.seed})
-            print(line, flush=True)
-            if arguments.out:
-                with open(arguments.out, "a") as out:
-                    out.write(line + "\n")
+            lines.write(measure(*case) | {"seed": arguments.seed}, arguments.out)
 
 
 if __name__ == "__main__":

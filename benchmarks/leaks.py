@@ -7,13 +7,13 @@ written to a temporary folder; one training row in a thousand holds the text of 
 and the scan must find each of these. Runs without TensorFlow in about ten seconds.
 """
 
-import argparse
 import json
 import platform
 import tempfile
 import time
 from pathlib import Path
 
+import lines
 import numpy as np
 
 from flan_jax.data.declarations import task
@@ -90,16 +90,12 @@ def measure(name: str, folder: Path, lengths: tuple[int, int], count: int) -> di
 
 def main() -> None:
     """Runs all cases."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", help="file to append the lines to, beside printing them")
+    parser = lines.parser(__doc__)
     arguments = parser.parse_args()
     for name, (first, second, count) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            line = json.dumps(measure(name, Path(folder), (first, second), count))
-        print(line, flush=True)
-        if arguments.out:
-            with open(arguments.out, "a") as out:
-                out.write(line + "\n")
+            facts = measure(name, Path(folder), (first, second), count)
+        lines.write(facts, arguments.out)
 
 
 if __name__ == "__main__":

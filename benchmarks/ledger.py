@@ -6,12 +6,11 @@ Writes one JSON object a line, for the caches of benchmarks/feed.py. Runs withou
 about twenty seconds.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
+import lines
 from feed import cases
 
 from flan_jax.data import ledger
@@ -41,16 +40,11 @@ def measure(name, mixture, config) -> dict:
 
 def main() -> None:
     """Runs all cases."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", help="file to append the lines to, beside printing them")
+    parser = lines.parser(__doc__)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name, mixture, config, _ in cases(Path(folder)):
-            line = json.dumps(measure(name, mixture, config))
-            print(line, flush=True)
-            if arguments.out:
-                with open(arguments.out, "a") as out:
-                    out.write(line + "\n")
+            lines.write(measure(name, mixture, config), arguments.out)
 
 
 if __name__ == "__main__":

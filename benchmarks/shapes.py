@@ -1,19 +1,11 @@
-"""What the benchmarks of the training step share: shapes of models, batches, and how to measure.
+"""Shapes of models, and batches for them, that benchmarks share.
 
 Runs without TensorFlow, SeqIO and gin, on jax 0.10 to 0.12.
 """
 
 import dataclasses
-import platform
-import resource
-import time
 
-import flax
-import jax
-import jax.numpy as jnp
-import jaxlib
 import numpy as np
-import optax
 
 from flan_jax.batch import Batch
 from flan_jax.data.feed import FeedConfig
@@ -79,62 +71,3 @@ def batch(config: ModelConfig, feed: FeedConfig, examples: int = 1, seed: int = 
     encoder = side(inputs) if inputs else (None, None, None)
     prefix = positions == 0 if config.prefix_lm else None
     return Batch(shifted, tokens, segments, positions, weights, *encoder, prefix)
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions and the device that a figure depends on."""
-    device = jax.devices()[0]
-    return {
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
-        "flax": flax.__version__,
-        "optax": optax.__version__,
-        "python": platform.python_version(),
-        "device": device.device_kind if device.platform != "cpu" else processor(),
-        "platform": device.platform,
-        "devices": jax.device_count(),
-    }
-
-
-def processor() -> str:
-    """Returns the name of this machine's processor."""
-    try:
-        with open("/proc/cpuinfo") as lines:
-            names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
-
-
-def clock() -> float:
-    """Seconds: of this process on a CPU, which a busy machine distorts least; else of the wall."""
-    return time.process_time() if jax.default_backend() == "cpu" else time.perf_counter()
-
-
-def matmul_ceiling(dtype: str, size: int | None = None, repeats: int = 5) -> float:
-    """Returns the FLOP/s of the best of several products of two square matrices.
-
-    Args:
-      dtype: of the matrices, which are random: zeros multiply faster on some chips.
-      size: rows; None for 2,048 on a CPU and 8,192 elsewhere.
-      repeats: products timed, each after the last has ended.
-    """
-    size = size or (2048 if jax.default_backend() == "cpu" else 8192)
-    keys = jax.random.split(jax.random.key(0))
-    a, b = (jax.random.normal(key, (size, size), dtype) for key in keys)
-    multiply = jax.jit(jnp.matmul)
-    jax.block_until_ready(multiply(a, b))
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        jax.block_until_ready(multiply(a, b))
-        times.append(clock() - start)
-    return 2 * size**3 / min(times)
-
-
-def peak_memory() -> int:
-    """Returns the most bytes in use so far: on the fullest device, or of the process on a CPU."""
-    stats = [device.memory_stats() for device in jax.local_devices()]
-    if all(one and "peak_bytes_in_use" in one for one in stats):
-        return max(one["peak_bytes_in_use"] for one in stats)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -10,12 +10,12 @@ length, and full. Seconds are CPU seconds where the device is a CPU, and of the 
 FLOPs are the model's: recomputation is not counted (`flan_jax.train.flops`).
 """
 
-import argparse
 import dataclasses
 import functools
-import json
 
 import jax
+import lines
+import measuring
 import shapes
 
 from flan_jax.data.feed import FeedConfig
@@ -52,10 +52,8 @@ def measure(step, state, batch, steps: int) -> tuple[float, float]:
     """Returns the seconds of one step, the best of several, and its loss."""
     times = []
     for _ in range(steps):
-        start = shapes.clock()
-        state, metrics = step(state, batch)
-        jax.block_until_ready((state, metrics))
-        times.append(shapes.clock() - start)
+        (state, metrics), seconds = measuring.timed(step, state, batch)
+        times.append(seconds)
     return min(times), float(metrics["loss_sum"] / metrics["weight_sum"])
 
 
@@ -71,7 +69,7 @@ def run(arguments) -> dict:
     feed = FeedConfig(
         arguments.inputs, arguments.targets, arguments.batch, architecture=config.architecture
     )
-    ceiling = shapes.matmul_ceiling(config.dtype)
+    ceiling = measuring.matmul_ceiling(config.dtype)
     mesh = make_mesh(MeshConfig(data=1, fsdp=-1))
     with jax.set_mesh(mesh):
         optimizer = OptimizerConfig(name=arguments.optimizer)
@@ -84,7 +82,7 @@ def run(arguments) -> dict:
     memory = compiled.memory_analysis()
     achieved = flops.train_step_flops(config, feed) / seconds
     tokens = feed.batch_size * feed.tokens
-    return shapes.versions() | {
+    return measuring.versions() | {
         "model": arguments.model,
         "shape": [feed.batch_size, feed.inputs_length, feed.targets_length],
         "examples_per_row": arguments.examples,
@@ -100,14 +98,14 @@ def run(arguments) -> dict:
         "model_tflops_per_second": round(achieved / 1e12, 3),
         "matmul_tflops_per_second": round(ceiling * mesh.size / 1e12, 3),
         "share_of_matmul": round(achieved / ceiling / mesh.size, 4),
-        "peak_gb": round(shapes.peak_memory() / 1e9, 3),
+        "peak_gb": round(measuring.peak_memory() / 1e9, 3),
         "temporary_gb": round(memory.temp_size_in_bytes / 1e9, 3),
     }
 
 
 def main() -> None:
     """Measures one shape."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = lines.parser(__doc__)
     parser.add_argument("--model", default="t5_1_1_small", choices=shapes.MODELS)
     parser.add_argument("--batch", type=int, default=8, help="rows")
     parser.add_argument("--inputs", type=int, default=512, help="tokens of a row")
@@ -120,13 +118,8 @@ def main() -> None:
     parser.add_argument("--dropout_rate", type=float)
     parser.add_argument("--accumulation", type=int, default=1, help="microbatches a step")
     parser.add_argument("--steps", type=int, default=5, help="steps timed; the best counts")
-    parser.add_argument("--out", help="file to append the line to, beside printing it")
     arguments = parser.parse_args()
-    line = json.dumps(run(arguments))
-    print(line)
-    if arguments.out:
-        with open(arguments.out, "a") as out:
-            out.write(line + "\n")
+    lines.write(run(arguments), arguments.out)
 
 
 if __name__ == "__main__":
