@@ -43,7 +43,7 @@ def main() -> None:
     parser = lines.parser(__doc__)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, mixture, config, _ in cases(Path(folder)):
+        for name, mixture, config, _ in cases(Path(folder), seed=0):
             lines.write(measure(name, mixture, config), arguments.out)
 
 
