@@ -56,6 +56,14 @@ class Cache(NamedTuple):
     cross_mask: Bool[Array, "B 1 S"] | None = None
 
 
+class _Next(NamedTuple):
+    """The tokens that rows are continued by, as `extend` is given them."""
+
+    tokens: Int[Array, "B T"]
+    segments: Int[Array, "B T"]
+    positions: Int[Array, "B T"]
+
+
 def start(
     config: ModelConfig,
     params: Params,
@@ -188,6 +196,7 @@ def decode_step(
     """
     rows, positions = jnp.arange(tokens.shape[0]), cache.lengths
     alone = jnp.ones((tokens.shape[0], 1), jnp.int32)
+    given = _Next(tokens[:, None], segments=alone, positions=0 * alone)
 
     def write(old, new: Float[Array, "*L B K 1 H"]):
         new = kv_cache.store(new, dtype or config.dtype)
@@ -199,11 +208,11 @@ def decode_step(
 
     if stacked := isinstance(cache.layers, LayerCache):
         # Writes after the scan; as an output of it the whole cache would be copied.
-        hidden, new = extend(config, params, cache, tokens[:, None], alone, 0 * alone)
+        hidden, new = extend(config, params, cache, *given)
         keys, values = write(cache.layers.keys, new.keys), write(cache.layers.values, new.values)
         layers = cache.layers._replace(keys=keys, values=values)
     else:
-        x, shared = _to_continue(config, params, cache, tokens[:, None], alone, 0 * alone, write)
+        x, shared = _to_continue(config, params, cache, given, write)
         hidden, layers = _apply_each(config, params["decoder"], cache, x, shared)
     logits = output_logits(config, params, hidden)[:, 0]
     return logits, Cache(layers, jnp.minimum(positions + 1, capacity(cache)), cache.cross_mask)
@@ -233,7 +242,7 @@ def extend(
     Returns:
       The normalised last hidden states, and the keys and values of the tokens, [L, B, K, T, H].
     """
-    x, shared = _to_continue(config, params, cache, tokens, segments, positions, None)
+    x, shared = _to_continue(config, params, cache, _Next(tokens, segments, positions), None)
 
     def body(x, layer):
         params, layer_cache, local = layer
@@ -264,12 +273,11 @@ def _to_continue(
     config: ModelConfig,
     params: Params,
     cache: Cache,
-    tokens: Int[Array, "B T"],
-    segments: Int[Array, "B T"],
-    positions: Int[Array, "B T"],
+    given: _Next,
     write: Callable | None,
 ) -> tuple[Float[Array, "B T D"], Shared]:
     """Returns embeddings and what layers share, to continue rows behind or within their cache."""
+    tokens, segments, positions = given
     lengths = cache.lengths[:, None]
     slots = jnp.arange(capacity(cache))[None, :]
     positions = lengths + positions

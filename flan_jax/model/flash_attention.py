@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.model import attention, flash_attention_gpu, flash_attention_tpu
@@ -191,26 +191,11 @@ def _over_mesh(attend, rows: int, heads: int):
       rows: B.
       heads: K; the N query heads are split with them.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return attend
-    free = {
-        name: size
-        for name, size, kind in zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
-        if kind == AxisType.Auto
-    }
+    free = rules.auto_axes()
     if not free:
         return attend
-
-    def split(axis, size):
-        names = rules.RULES[axis]
-        names = tuple(n for n in ((names,) if isinstance(names, str) else names) if n in free)
-        ways = 1
-        for name in names:
-            ways *= free[name]
-        return names if size % ways == 0 else None
-
-    batch, tensor = split("batch", rows), split("kv_heads", heads)
+    batch = rules.dividing("batch", rows, free)
+    tensor = rules.dividing("kv_heads", heads, free)
     heads_of = PartitionSpec(batch, None, tensor, None)
     row, table = PartitionSpec(batch, None), PartitionSpec(None, tensor)
     return jax.shard_map(

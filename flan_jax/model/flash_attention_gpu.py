@@ -162,7 +162,7 @@ def forward(
     if width & (width - 1) or width < 16:
         raise ValueError(f"head width {width}: Triton's blocks have powers of two, 16 and above.")
     batch, length, heads, _ = q.shape
-    block, groups = tiling.block_q, heads // k.shape[2]
+    block = tiling.block_q
     summary = summarise(tiling, marks)
     lse = jax.ShapeDtypeStruct((batch, heads, length), accumulation_dtype(q))
     return call(
@@ -170,14 +170,7 @@ def forward(
         "flash_attention_forward",
         lambda *refs: _forward_kernel(tiling, *refs),
         (tiling.query_blocks, heads, batch),
-        [
-            Summary(*map(whole, summary)),
-            of_head(q, block),
-            of_head(k, groups=groups),
-            of_head(v, groups=groups),
-            of_row_marks(marks),
-            of_head_values(rows),
-        ],
+        _of_queries(tiling, summary, inputs),
         (of_head(q, block), of_head_numbers(lse, block)),
         (jax.ShapeDtypeStruct(q.shape, q.dtype), lse),
     )(summary, q, k, v, marks, rows)
@@ -209,6 +202,20 @@ def backward(
     before, after = (x.sum(axis=(0, 2)) for x in sums)
     drows = drows.at[:, 0].add(before).at[:, -1].add(after)
     return dq, dk, dv, (drows,)
+
+
+def _of_queries(tiling: Tiling, summary: Summary, inputs: Inputs) -> list:
+    """Returns the parts of the inputs for a program that has a block of queries."""
+    q, k, v, rows, marks = inputs
+    groups = q.shape[2] // k.shape[2]
+    return [
+        Summary(*map(whole, summary)),
+        of_head(q, tiling.block_q),
+        of_head(k, groups=groups),
+        of_head(v, groups=groups),
+        of_row_marks(marks),
+        of_head_values(rows),
+    ]
 
 
 def _key_gradients(tiling: Tiling, inputs: Inputs, given) -> tuple[Array, Array]:
@@ -245,7 +252,7 @@ def _key_gradients(tiling: Tiling, inputs: Inputs, given) -> tuple[Array, Array]
 def _query_gradients(tiling: Tiling, inputs: Inputs, given) -> tuple[Array, ...]:
     """Returns the gradient by queries and, with a bias, the sums of far tiles [B, N, T]."""
     q, k, v, rows, marks = inputs
-    block, groups = tiling.block_q, q.shape[2] // k.shape[2]
+    block = tiling.block_q
     summary = summarise(tiling, marks)
     gradient, lse, delta = given
     sums = (of_head_numbers(lse, block),) * 2 if rows else ()
@@ -256,12 +263,7 @@ def _query_gradients(tiling: Tiling, inputs: Inputs, given) -> tuple[Array, ...]
         lambda *refs: _queries_kernel(tiling, *refs),
         (tiling.query_blocks, q.shape[2], q.shape[0]),
         [
-            Summary(*map(whole, summary)),
-            of_head(q, block),
-            of_head(k, groups=groups),
-            of_head(v, groups=groups),
-            of_row_marks(marks),
-            of_head_values(rows),
+            *_of_queries(tiling, summary, inputs),
             (of_head(gradient, block), of_head_numbers(lse, block), of_head_numbers(delta, block)),
         ],
         (of_head(q, block), *sums),

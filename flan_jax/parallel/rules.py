@@ -1,5 +1,7 @@
 """Logical axis rules: which mesh axes each named dimension is laid out over."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -59,23 +61,36 @@ def constrain(x: Array, *axes: str | None) -> Array:
       x: array of any shape.
       *axes: one logical name or None for each dimension of `x`.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return x
-    sizes = {
-        name: size
-        for name, size, kind in zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
-        if kind == AxisType.Auto and size > 1
-    }
+    sizes = {name: size for name, size in auto_axes().items() if size > 1}
     if not sizes:
         return x
-    partition = []
-    for dimension, names in zip(x.shape, spec(axes), strict=True):
-        names = (names,) if isinstance(names, str) else names or ()
-        present = tuple(name for name in names if name in sizes)
-        divides = dimension % int(np.prod([sizes[name] for name in present])) == 0
-        partition.append(present if present and divides else None)
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*partition))
+    pairs = zip(axes, x.shape, strict=True)
+    partition = PartitionSpec(*(dividing(axis, size, sizes) for axis, size in pairs))
+    return jax.lax.with_sharding_constraint(x, partition)
+
+
+def auto_axes() -> dict[str, int]:
+    """Returns the size of each axis of the current mesh that `jax.shard_map` does not handle."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return {}
+    axes = zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
+    return {name: size for name, size, kind in axes if kind == AxisType.Auto}
+
+
+def dividing(axis: str | None, size: int, sizes: Mapping[str, int]) -> tuple[str, ...] | None:
+    """Returns the mesh axes that a dimension is split over; None if none, or if they do not divide.
+
+    Args:
+      axis: the dimension's logical name.
+      size: its entries.
+      sizes: the mesh axes to choose from, and the devices along each.
+    """
+    names = None if axis is None else RULES[axis]
+    names = (names,) if isinstance(names, str) else names or ()
+    present = tuple(name for name in names if name in sizes)
+    ways = math.prod(sizes[name] for name in present)
+    return present if present and size % ways == 0 else None
 
 
 def shardings(axes_tree: Any, mesh: Mesh, shapes: Any) -> Any:
