@@ -81,9 +81,7 @@ def hugging_face():
 
     def once():
         optimizer.zero_grad()
-        loss = model(
-            input_ids=inputs, attention_mask=torch.ones_like(inputs), labels=targets
-        ).loss
+        loss = model(input_ids=inputs, attention_mask=torch.ones_like(inputs), labels=targets).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

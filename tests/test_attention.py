@@ -99,9 +99,7 @@ def test_masks_of_a_packed_row():
     causal[0, 1] = 1  # the first segment's prefix, seen by the segment alone
     np.testing.assert_array_equal(causal_mask(segments, prefix)[0], causal)
     cross = segment_mask(segments, jnp.array([[1, 2, 2]]))[0]
-    np.testing.assert_array_equal(
-        cross, [[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 1], [0, 0, 0]]
-    )
+    np.testing.assert_array_equal(cross, [[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 1], [0, 0, 0]])
 
 
 def test_a_sliding_window_is_the_token_itself_and_those_before_it():

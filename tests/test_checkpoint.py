@@ -55,9 +55,7 @@ def open_checkpoints(tmp_path, said):
     opened = []
 
     def open_them(**config):
-        checkpoints = Checkpoints(
-            RunFolder(str(tmp_path)), CheckpointConfig(**config), said.append
-        )
+        checkpoints = Checkpoints(RunFolder(str(tmp_path)), CheckpointConfig(**config), said.append)
         opened.append(checkpoints)
         return checkpoints
 

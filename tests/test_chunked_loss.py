@@ -31,9 +31,7 @@ def example(rows_first: bool, softcap: float | None, dtype=jnp.float32):
 
 
 def plain(config, output, targets, weights):
-    return cross_entropy(
-        logits_of(output), targets, weights, config.z_loss, config.label_smoothing
-    )
+    return cross_entropy(logits_of(output), targets, weights, config.z_loss, config.label_smoothing)
 
 
 @pytest.mark.parametrize("rows_first", [False, True], ids=["untied", "tied"])

@@ -117,9 +117,7 @@ def test_decoding_runs_inside_a_while_loop():
 def test_a_full_row_is_left_alone():
     params = params_of(DECODER_ONLY)
     tokens = jnp.array([3, 4])
-    _, cache = prefill(
-        DECODER_ONLY, params, jnp.zeros((2, 2), jnp.int32), jnp.array([2, 1]), 2
-    )
+    _, cache = prefill(DECODER_ONLY, params, jnp.zeros((2, 2), jnp.int32), jnp.array([2, 1]), 2)
     _, after = step(DECODER_ONLY, params, cache, tokens)
     np.testing.assert_array_equal(after.lengths, [2, 2])
     np.testing.assert_array_equal(after.layers.keys[:, 0], cache.layers.keys[:, 0])

@@ -73,9 +73,7 @@ def test_adafactor_updates_each_layer_of_a_stack_as_if_it_were_alone():
                     gradient = parameters(seed=step + 1)[name][kind][layer]
                     updates, state = update(gradient, state, alone)
                     alone = optax.apply_updates(alone, updates)
-                np.testing.assert_allclose(
-                    stacked[name][kind][layer], alone, rtol=1e-6, atol=1e-7
-                )
+                np.testing.assert_allclose(stacked[name][kind][layer], alone, rtol=1e-6, atol=1e-7)
 
 
 def test_adafactor_on_whole_stacks_would_differ():

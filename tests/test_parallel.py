@@ -38,10 +38,8 @@ def test_constrain_does_nothing_without_a_mesh():
 def _start(code, *arguments, **environment):
     folder = os.path.dirname(__file__)
     paths = [folder, os.path.dirname(folder), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | environment | {
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
+    own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
+    environment = os.environ | environment | own
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env=environment,

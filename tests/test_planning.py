@@ -38,6 +38,7 @@ T5 = dataclasses.replace(
 )  # fmt: skip
 JOB = Job(T5, FeedConfig(8, 4, batch_size=16), OptimizerConfig(name="adamw"))
 
+
 def test_arithmetic_of_one_layer_by_hand():
     """B = 16 rows, S = 8, T = 4, D = 32, N H = 64, F = 64, V = 96."""
     encoder = 8 * (4 * 32 * 64 + 3 * 32 * 64) + 2 * 8 * 8 * 64

@@ -29,7 +29,7 @@ def test_is_one_of_the_two_neighbours_and_right_on_average(value):
 
 
 def test_numbers_of_bfloat16_and_what_is_no_number_stay():
-    kept = jnp.array([0.0, -0.0, 1.5, -2.0**-126, 3e38, np.inf, -np.inf, np.nan], jnp.bfloat16)
+    kept = jnp.array([0.0, -0.0, 1.5, -(2.0**-126), 3e38, np.inf, -np.inf, np.nan], jnp.bfloat16)
     rounded = rounding.stochastic_round(kept.astype(jnp.float32), jax.random.key(1))
     assert rounded.dtype == jnp.bfloat16
     np.testing.assert_array_equal(rounded.view(jnp.uint16)[:-1], kept.view(jnp.uint16)[:-1])

@@ -125,9 +125,7 @@ def relative_bias(
     # would have a scatter for its gradient.
     period = queries + keys
     relative = jnp.concatenate([jnp.arange(keys), jnp.arange(-queries, 0)])
-    bucket = relative_bucket(
-        relative, bidirectional, table.shape[0], config.relative_max_distance
-    )
+    bucket = relative_bucket(relative, bidirectional, table.shape[0], config.relative_max_distance)
     values = table.astype(jnp.float32)[bucket].T  # [N, T + S]
     heads = values.shape[0]
     lines = jnp.broadcast_to(values[:, None], (heads, queries, period)).reshape(heads, -1)
@@ -178,9 +176,7 @@ def relative_bias_at(
       bidirectional: see `relative_bucket`.
     """
     relative = keys[:, None, :] - queries[:, :, None]
-    bucket = relative_bucket(
-        relative, bidirectional, table.shape[0], config.relative_max_distance
-    )
+    bucket = relative_bucket(relative, bidirectional, table.shape[0], config.relative_max_distance)
     return table.astype(jnp.float32)[bucket].transpose(0, 3, 1, 2)
 
 
@@ -300,9 +296,7 @@ def attend(
       key: dropout key of the layer, or None.
     """
     if isinstance(mask, Visibility):
-        mixed = attention_kernels.whole_rows(
-            config, queries, *keys, *values, mask, bias, key
-        )
+        mixed = attention_kernels.whole_rows(config, queries, *keys, *values, mask, bias, key)
     else:
         mixed = attention_kernels.plain(config, queries, keys, values, mask, bias, key)
     mixed = mixed.reshape(*mixed.shape[:2], -1)

@@ -253,9 +253,7 @@ def decoder_hidden(
     mask = visibility.causal(segments, prefix, config.sliding_window)
     shared = Shared(mask, encoded=encoded, cross_mask=cross_mask)
     if config.global_every is not None:
-        shared = shared._replace(
-            mask=visibility.causal(segments, prefix), local_mask=mask
-        )
+        shared = shared._replace(mask=visibility.causal(segments, prefix), local_mask=mask)
     length = segments.shape[1]
     # A prefix looks ahead, so later positions need buckets of their own.
     bias_of = functools.partial(

@@ -49,9 +49,7 @@ def bindings(rest: Sequence[str]) -> list[str]:
     """
     matches = [re.fullmatch(r"--gin\.([\w./]+)\s*=(.*)", one, flags=re.DOTALL) for one in rest]
     if None in matches:
-        raise ValueError(
-            f"unknown argument {rest[matches.index(None)]!r}; see --help"
-        )
+        raise ValueError(f"unknown argument {rest[matches.index(None)]!r}; see --help")
     return [f"{match[1]} = {match[2]}" for match in matches]
 
 

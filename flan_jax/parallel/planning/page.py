@@ -119,9 +119,7 @@ def write(
         for program in ("train", "decode"):
             asked = (model, program)
             found = [
-                (entry.rows, done)
-                for entry, done in plans
-                if (entry.model, entry.program) == asked
+                (entry.rows, done) for entry, done in plans if (entry.model, entry.program) == asked
             ]
             if found:
                 parts.append(f"## {title}: {program} step\n\n{_section(found)}\n")
@@ -152,9 +150,7 @@ def _compile(
         job = job_of(entry, configure)
         sketch = plan.analyse(job, entry.topology, entry.mesh, entry.num_slices)
         left = (end - time.monotonic()) / 60
-        done = search.compile_all(
-            [(job, sketch)], results, left, say, entry.model, entry.program
-        )
+        done = search.compile_all([(job, sketch)], results, left, say, entry.model, entry.program)
         if done:
             plans.append((entry, done[0]))
         else:
