@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from flan_jax.data import declarations
+from flan_jax.data import metric_names
 from flan_jax.data.facts import facts_of, identity, with_facts
 from flan_jax.evaluation import metrics
 from flan_jax.evaluation.metrics import (
@@ -70,7 +70,7 @@ def test_docstring_examples():
 
 
 def test_declarations_know_the_metrics():
-    named = declarations.RANK_METRICS + declarations.GENERATION_METRICS
+    named = metric_names.RANK_METRICS + metric_names.GENERATION_METRICS
     assert sorted(named) == sorted(metrics.METRICS)
 
 

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import seqio
 
 from flan_jax.data import loss_mask, registry, samples
-from flan_jax.data.declarations import suggest
 from flan_jax.data.forms import form_of, forms, seqio_name
 from flan_jax.data.loss_mask import Reading
 from flan_jax.data.samples import Data, NoSample, Sample, View
+from flan_jax.data.suggestions import suggest
 from flan_jax.data.tokenisation import CacheConfig
 from flan_jax.data.variants import Variant
 

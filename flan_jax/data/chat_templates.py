@@ -19,7 +19,8 @@ turn, with the names of the speakers where there are several turns, and the answ
 from dataclasses import dataclass
 
 from flan_jax.data.conversations import ASSISTANT, SYSTEM, USER, Conversation, Turn
-from flan_jax.data.declarations import RowError, Segments, suggest
+from flan_jax.data.declarations import RowError, Segments
+from flan_jax.data.suggestions import suggest
 
 PLAIN = "t5"
 

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from flan_jax.data.declarations import Row, RowError, suggest
+from flan_jax.data.declarations import Row, RowError
 from flan_jax.data.sources.protocol import BadRow
+from flan_jax.data.suggestions import suggest
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 # Rows of a file that are looked at to find out its format.

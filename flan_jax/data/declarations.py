@@ -22,61 +22,26 @@ A declaration is plain data and one function from a raw row to the fields that t
 Declaring registers nothing; `flan_jax.data.registry.register_collection` does that.
 """
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flan_jax.data.declaration_checks import (
+    DeclarationError,
+    check_known,
+    check_metrics,
+    check_name,
+    check_slots,
+    check_templates,
+)
 from flan_jax.data.sources import Source
-from flan_jax.data.templates import FewShot, Template, slots
+from flan_jax.data.templates import FewShot, Template
 
 Row = Mapping[str, Any]
 Fields = dict[str, Any]
 Segments = list[tuple[str, float]]
 
-RANK_METRICS = ("accuracy",)
-GENERATION_METRICS = (
-    "exact_match",
-    "exact_match_articles",
-    "trivia_qa_exact_match",
-    "natural_questions_exact_match",
-    "record_exact_match",
-    "token_f1",
-    "trivia_qa_f1",
-    "record_f1",
-    "matthews",
-    "macro_f1",
-    "multirc_f1a",
-    "multirc_exact_match",
-    "pearson",
-    "spearman",
-    "rouge_1",
-    "rouge_2",
-    "rouge_l",
-    "rouge_l_stemmed",
-    "rouge_lsum",
-    "bleu",
-    "chrf",
-    "edit_similarity",
-    "answer_match",
-    "gsm8k_strict",
-    "bbh_exact_match",
-    "ifeval_prompt_strict",
-    "ifeval_instruction_strict",
-    "ifeval_prompt_loose",
-    "ifeval_instruction_loose",
-    "answered",
-)
 OBJECTIVES = ("prefix_lm", "span_corruption", "causal_lm")
-
-_NAME = re.compile(r"^\w+$")
-# The cache stores the template's index in 16 bits.
-_MAX_TEMPLATES = 2**15 - 1
-
-
-class DeclarationError(ValueError):
-    """A declaration that cannot work; the message names the task and the remedy."""
 
 
 class RowError(ValueError):
@@ -119,7 +84,7 @@ class TaskDeclaration:
       templates: the ways to put an example into words.
       row: function from a raw row to fields, or None to leave the row out.
       example: a raw row on which the declaration is checked.
-      metrics: names from `RANK_METRICS` and `GENERATION_METRICS`.
+      metrics: names from `flan_jax.data.metric_names`.
       few_shot: how few-shot prompts are made; None takes the collection's setting.
       shuffle_options: whether options are shown in seeded random order.
       has_options: whether examples have options to choose from.
@@ -214,14 +179,14 @@ def task(
     """
 
     def decorate(row: Callable[[Row], Fields | None]) -> TaskDeclaration:
-        _check_name("task", name)
-        _check_name("cluster", cluster, f"task {name!r}: ")
-        _check_templates(name, templates)
+        check_name("task", name)
+        check_name("cluster", cluster, f"task {name!r}: ")
+        check_templates(name, templates)
         checked = _check_example(name, row, example)
-        _check_slots(name, templates, checked)
+        check_slots(name, templates, _slots_filled(checked))
         has_options = bool(checked.options)
         chosen = tuple(metrics) or (("accuracy",) if has_options else ("exact_match",))
-        _check_metrics(name, chosen, has_options)
+        check_metrics(name, chosen, has_options)
         return TaskDeclaration(
             name=name,
             cluster=cluster,
@@ -267,9 +232,9 @@ def documents(
     """
 
     def decorate(row: Callable[[Row], str | Segments | None]) -> DocumentsDeclaration:
-        _check_name("documents", name)
+        check_name("documents", name)
         for objective in objectives:
-            _check_known(f"documents {name!r}: objective", objective, OBJECTIVES)
+            check_known(f"documents {name!r}: objective", objective, OBJECTIVES)
         try:
             document = row(example)
             if document is None:
@@ -369,56 +334,6 @@ def check_document(document: str | Segments) -> None:
         raise RowError("loss weight negative or not finite")
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Ends a clause of an error message: `; did you mean 'rte'?` or, with no near name, `.`."""
-    near = difflib.get_close_matches(name, list(known), n=3)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-
-
-def _check_name(kind: str, name: str, where: str = "") -> None:
-    if not _NAME.match(name):
-        raise DeclarationError(
-            f"{where}{kind} name {name!r} may hold letters, digits and underscores only "
-            "(':' and '.' are kept for SeqIO's names of its variants)"
-        )
-
-
-def _check_known(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise DeclarationError(
-            f"{what} {name!r} is unknown{suggest(name, known)} Known: {', '.join(known)}"
-        )
-
-
-def _check_templates(name: str, templates: Sequence[Template]) -> None:
-    if not 1 <= len(templates) <= _MAX_TEMPLATES:
-        raise DeclarationError(
-            f"task {name!r}: {len(templates)} templates given; give 1 to {_MAX_TEMPLATES}"
-        )
-    texts, names = {}, {}
-    for index, template in enumerate(templates):
-        text = (template.inputs, template.targets)
-        if text in texts:
-            raise DeclarationError(
-                f"task {name!r}: templates {texts[text]} and {index} are the same; remove one"
-            )
-        if template.name and template.name in names:
-            raise DeclarationError(
-                f"task {name!r}: templates {names[template.name]} and {index} are both named "
-                f"{template.name!r}; rename one"
-            )
-        texts[text] = names[template.name] = index
-        try:
-            slots(template.inputs), slots(template.targets)
-        except ValueError as error:
-            raise DeclarationError(f"task {name!r}: template {index}: {error}") from error
-    if all(template.turned_around for template in templates):
-        raise DeclarationError(
-            f"task {name!r}: no template has {{answer}} in its targets, so none can be evaluated; "
-            "add one"
-        )
-
-
 def _check_example(name: str, row: Callable[[Row], Fields | None], example: Row) -> Example:
     try:
         fields = row(example)
@@ -432,35 +347,6 @@ def _check_example(name: str, row: Callable[[Row], Fields | None], example: Row)
         ) from error
 
 
-def _check_slots(name: str, templates: Sequence[Template], example: Example) -> None:
+def _slots_filled(example: Example) -> list[str]:
     known = [name for name, value in example.fields.items() if value is not None]
-    known += ["answer", "options"] if example.options else ["answer"]
-    for index, template in enumerate(templates):
-        used = (*slots(template.inputs), *slots(template.targets))
-        for slot in used:
-            if slot not in known:
-                raise DeclarationError(
-                    f"task {name!r}: template {index} names the field {{{slot}}}, which the row "
-                    f"function does not give{suggest(slot, known)} It gives: {', '.join(known)}"
-                )
-        if "answer" in slots(template.inputs) and not template.turned_around:
-            raise DeclarationError(
-                f"task {name!r}: template {index} has {{answer}} in both inputs and targets, which "
-                "gives the answer away; remove it from the inputs"
-            )
-        if "options" in slots(template.targets):
-            raise DeclarationError(
-                f"task {name!r}: template {index} has {{options}} in its targets; put it in the "
-                "inputs"
-            )
-
-
-def _check_metrics(name: str, metrics: Sequence[str], has_options: bool) -> None:
-    for metric in metrics:
-        _check_known(f"task {name!r}: metric", metric, RANK_METRICS + GENERATION_METRICS)
-        if metric in RANK_METRICS and not has_options:
-            raise DeclarationError(
-                f"task {name!r}: metric {metric!r} is rank classification and needs options; give "
-                "'options' in the row function, or use a metric of generation: "
-                + ", ".join(GENERATION_METRICS)
-            )
+    return [*known, "answer", *(["options"] if example.options else [])]

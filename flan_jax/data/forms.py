@@ -20,8 +20,8 @@ from flan_jax.data.declarations import (
     Declaration,
     DocumentsDeclaration,
     TaskDeclaration,
-    suggest,
 )
+from flan_jax.data.suggestions import suggest
 from flan_jax.data.templates import OPTION_STYLES
 
 RANK = "rank"

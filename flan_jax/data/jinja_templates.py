@@ -34,7 +34,8 @@ from jinja2 import filters, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from flan_jax.data import keyed
-from flan_jax.data.declarations import RowError, suggest
+from flan_jax.data.declarations import RowError
+from flan_jax.data.suggestions import suggest
 
 SEPARATOR = "|||"
 # promptsource/templates.py, TEXT_VAR_LENGTH.

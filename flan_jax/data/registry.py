@@ -21,7 +21,6 @@ from flan_jax.data.declarations import (
     DeclarationError,
     TaskDeclaration,
     documents,
-    suggest,
     task,
 )
 from flan_jax.data.forms import SHOTS, TRAIN, Form, forms, lacking, parse
@@ -30,6 +29,7 @@ from flan_jax.data.renderer import Rendered
 from flan_jax.data.rendering import Drops
 from flan_jax.data.seqio_adapter import DeclaredSource, add_task
 from flan_jax.data.seqio_mixtures import FLAN_CAP, MixtureError, mixture_rates
+from flan_jax.data.suggestions import suggest
 from flan_jax.data.templates import FewShot
 from flan_jax.data.variants import Variant
 from flan_jax.data.vocabularies import AnyVocabulary

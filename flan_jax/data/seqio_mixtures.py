@@ -7,8 +7,8 @@ from typing import Any
 
 import seqio
 
-from flan_jax.data.declarations import suggest
 from flan_jax.data.forms import TRAIN
+from flan_jax.data.suggestions import suggest
 
 # Wei et al. (2021), section 2.4: examples-proportional mixing with a rate of at most 3,000.
 FLAN_CAP = 3000

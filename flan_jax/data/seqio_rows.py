@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import seqio
 
-from flan_jax.data.declarations import suggest
 from flan_jax.data.seqio_adapter import vocabulary_of
+from flan_jax.data.suggestions import suggest
 from flan_jax.data.tokenisation import CacheConfig, Row, Tokeniser
 
 # Examples that enter the fingerprint: code cannot be compared, what it makes of these can.
