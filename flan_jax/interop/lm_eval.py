@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -38,7 +38,8 @@ from flan_jax.data import chat_templates
 from flan_jax.evaluation import batching, generation, scoring
 from flan_jax.evaluation.examples import Example
 from flan_jax.evaluation.sampling import DecodingConfig
-from flan_jax.interop import lm_eval_chats
+from flan_jax.interop import lm_eval_chats, lm_eval_requests
+from flan_jax.interop.lm_eval_requests import Request
 from flan_jax.interop.weights import parameter_count
 from flan_jax.parallel import distributed
 from flan_jax.parallel.mesh import MeshConfig, make_mesh
@@ -46,15 +47,7 @@ from flan_jax.train import checkpoint as checkpoints
 from flan_jax.train import run_folder
 
 _LOG = logging.getLogger("lm_eval.flan_jax")  # below the harness' own, whose level it has
-# What tasks ask of generation, and what we call it.
-_SETTINGS = {
-    "temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "num_beams": "beams",
-    "length_penalty": "length_penalty", "seed": "seed",
-}  # fmt: skip
 _AUTO_BATCH = 64  # what --batch_size auto is
-_TOGETHER = 16  # continuations of one context that are scored as one example
-
-Request = tuple[tuple[str, str], list[int], list[int]]  # texts; tokens of context, continuation
 
 
 @register_model("flan_jax")
@@ -197,22 +190,10 @@ class FlanJaxLM(TemplateLM):
         Raises:
           ValueError: a continuation has no tokens or too many, or a score is not finite.
         """
-        members: dict[tuple[int, ...], list[int]] = {}
         before = self.cut
-        for number, (texts, context, continuation) in enumerate(requests):
-            members.setdefault(tuple(self._fit(texts, context, continuation)), []).append(number)
+        contexts = [self._fit(*request) for request in requests]
         self._say_cut("loglikelihood", before, len(requests))
-        examples, numbers = [], []
-        for context, some in members.items():
-            # Of like length together: rows are padded to the longest.
-            some = sorted(some, key=lambda number: len(requests[number][2]))
-            for at in range(0, len(some), _TOGETHER):
-                numbers.append(some[at : at + _TOGETHER])
-                tokens = tuple(requests[number][2] for number in numbers[-1])
-                texts = tuple(requests[number][0][1] for number in numbers[-1])
-                first = numbers[-1][0]
-                prompt = requests[first][0][0]
-                examples.append(Example(context, prompt, (), texts, tokens, example=first))
+        examples, numbers = lm_eval_requests.examples(requests, contexts)
         result: list[Any] = [None] * len(requests)
         with tqdm(total=len(requests), desc="flan_jax: scored", disable=disable_tqdm) as bar:
             for position, found in self._scores(examples):
@@ -333,7 +314,7 @@ class FlanJaxLM(TemplateLM):
         template = chat_templates.TEMPLATES.get(self.template)
         stop = self.vocabulary.encode(template.end) if template else ()
         size = self._rows(len(prompts))
-        read, until = self._reader(until), self._until(until)
+        read, until = lm_eval_requests.reader(self.vocabulary, until), self._until(until)
         every = self.config, self.params, prompts, most, size, stop, decoding, read
         with jax.set_mesh(self.mesh):
             for positions, found in generation.iterate_answers(*every):
@@ -344,40 +325,12 @@ class FlanJaxLM(TemplateLM):
         """How a task wants to be answered: also its stop texts, and the most tokens."""
         asked = dict(normalize_gen_kwargs(asked, self.max_gen_toks))
         most = asked.pop("max_gen_toks")
-        if not asked.pop("do_sample"):
-            asked = {name: asked[name] for name in asked if name not in ("top_k", "top_p")}
-        until = [text for text in asked.pop("until") if text]
-        unknown = sorted(set(asked) - set(_SETTINGS))
-        if unknown:
-            raise ValueError(
-                f"generation_kwargs {unknown} are not known; known are until, do_sample, "
-                f"max_gen_toks, {', '.join(_SETTINGS)}: set others in the task, or leave them out"
-            )
-        settings = {_SETTINGS[name]: asked[name] for name in asked}
-        # Beam search ends with EOS alone; what follows a stop text is cut off afterwards.
-        stop = () if settings.get("beams", 1) > 1 else until
-        return dataclasses.replace(self._decoding, **settings, stop=stop), until, most
+        return *lm_eval_requests.decoding(asked, self._decoding), most
 
     def _until(self, until: list[str]) -> list[str]:
         """The stop texts, and what is written as EOS is."""
         (end,) = self.vocabulary.pieces([self.eot_token_id])
         return handle_stop_sequences([*until], end)
-
-    def _reader(self, until: list[str]) -> Callable[[Iterable[int]], str]:
-        """Returns a function from tokens to text without special tokens, unless they are stops.
-
-        (The harness looks for stops in a text with all of them, where "a" stops at <|im_start|>.)
-        """
-        vocabulary = self.vocabulary
-        special = sorted(vocabulary.special_ids)
-        pieces = zip(special, vocabulary.pieces(special), strict=True)
-        left_out = {token for token, piece in pieces if piece not in until}
-
-        def read(tokens: Iterable[int]) -> str:
-            kept = (t for t in tokens if t not in left_out and t < vocabulary.size)
-            return vocabulary.decode(kept)
-
-        return read
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
