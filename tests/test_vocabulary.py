@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from flan_jax.data import token_ids
 from flan_jax.data.vocabulary import Vocabulary
 
 TEXTS = (
@@ -24,6 +25,11 @@ TEXTS = (
 @pytest.fixture(scope="module")
 def t5(data_dir) -> Vocabulary:
     return Vocabulary(str(data_dir / "tokenizers" / "t5_spiece.model"))
+
+
+def test_ids_of_a_text():
+    assert token_ids.of_text([5, 0, 6, 1, 7], end=1, pad=0) == [5, 6]
+    assert token_ids.of_text([5, 0, 6], end=1, pad=None) == [5, 0, 6]
 
 
 def test_t5_ids(t5):

@@ -21,6 +21,7 @@ import tokenizers
 
 from flan_jax import storage
 from flan_jax.batch import Boundaries
+from flan_jax.data import token_ids
 
 FILE = "tokenizer.json"
 # Files beside it that name special tokens, those that name them by text first.
@@ -202,12 +203,7 @@ class TokenizerVocabulary:
         Returns:
           The text, special tokens other than padding included.
         """
-        kept = []
-        for token in map(int, ids):
-            if token == self.eos_id:
-                break
-            if token != self.pad_id:
-                kept.append(token)
+        kept = token_ids.of_text(ids, self.eos_id, self.pad_id)
         return self._tokenizer.decode(kept, skip_special_tokens=False)
 
     def round_trip(self, text: str) -> str:
@@ -224,12 +220,8 @@ class TokenizerVocabulary:
         Raises:
           ValueError: if there are not that many sentinels.
         """
-        if not 0 <= index < self.extra_ids:
-            raise ValueError(
-                f"sentinel {index} does not exist: {self!r} has {self.extra_ids}; use an objective "
-                "without sentinels, or T5's vocabulary"
-            )
-        return self.size - 1 - index
+        remedy = "use an objective without sentinels, or T5's vocabulary"
+        return token_ids.sentinel(index, self.size, self.extra_ids, repr(self), remedy)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Gives the piece of each id; `▁` or `Ġ` stands for a blank, as the file has it."""

@@ -22,6 +22,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from flan_jax import storage
 from flan_jax.batch import PAD_ID, Boundaries
+from flan_jax.data import token_ids
 
 # Number of sentinels of T5 (Raffel et al., 2020).
 T5_EXTRA_IDS = 100
@@ -163,13 +164,10 @@ class Vocabulary:
         Returns:
           The text. SentencePiece may have changed blanks and characters; see `round_trip`.
         """
-        kept = []
-        for token in map(int, ids):
-            if token == self.eos_id:
-                break
-            if token != self.pad_id:
-                kept.append(token if token < self.size else self.unk_id)
-        return self._processor.decode(kept)
+        kept = token_ids.of_text(ids, self.eos_id, self.pad_id)
+        return self._processor.decode(
+            [token if token < self.size else self.unk_id for token in kept]
+        )
 
     def round_trip(self, text: str) -> str:
         """Gives the text as the model sees it: encoded and decoded again.
@@ -188,12 +186,8 @@ class Vocabulary:
         Raises:
           ValueError: if there are not that many sentinels.
         """
-        if not 0 <= index < self.extra_ids:
-            raise ValueError(
-                f"sentinel {index} does not exist: {self!r} has {self.extra_ids}; use fewer "
-                "corrupted spans or a vocabulary with more extra_ids"
-            )
-        return self.size - 1 - index
+        remedy = "use fewer corrupted spans or a vocabulary with more extra_ids"
+        return token_ids.sentinel(index, self.size, self.extra_ids, repr(self), remedy)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Gives the piece of each id; `▁` stands for a blank."""
