@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flan_jax import storage
-from flan_jax.data.sources import split_rules
-from flan_jax.data.sources.protocol import LOCAL, MISSING, Adapt, Availability, BadRow, adapted
+from flan_jax.data.sources import data_folder, split_rules
+from flan_jax.data.sources.protocol import Adapt, Availability, BadRow, adapted
 
 
 def jsonl(
@@ -78,30 +78,10 @@ class FileSource:
         return self
 
     def availability(self, data_dir: str | None) -> Availability:
-        found: dict[storage.AnyPath, None] = {}
-        lacking = []
-        for split in self.splits:
-            try:
-                found.update(dict.fromkeys(self._files(split, data_dir)[0]))
-            except (FileNotFoundError, ValueError) as error:
-                lacking.append((split, str(error)))
-        if not found:
-            return Availability(MISSING, *self._absent(data_dir))
-        without = tuple(split for split, _ in lacking)
-        detail = str(next(iter(found)).parent)
-        if without:
-            detail += f", without {', '.join(without)}"
-        return Availability(LOCAL, detail, size=sum(map(storage.size, found)), lacking=without)
-
-    def _absent(self, data_dir: str | None) -> tuple[str, str]:
-        """Says what is not there, and what to do."""
-        if not (data_dir or os.path.isabs(self.pattern) or storage.is_remote(self.pattern)):
-            return "no data folder is given", "name one that holds it with --data_dir"
         ending = f"<split>.{self.kind}[.gz]"
         where = self.pattern if "{split}" in self.pattern else f"{self.pattern}/{ending}"
-        return (
-            f"there is no {where} in {data_dir}",
-            f"put its splits ({', '.join(self.splits)}) there, or name another --data_dir",
+        return data_folder.availability(
+            where, self.splits, lambda split: self._files(split, data_dir)[0], data_dir
         )
 
     def prepare(self, data_dir: str | None) -> None:
@@ -143,15 +123,7 @@ class FileSource:
         text = split_rules.rule_of(self.version, self.rules, split)
         rule = split_rules.parse(self.version, text)
         patterns = [pattern for name in rule.names for pattern in self._patterns(name)]
-        if os.path.isabs(self.pattern) or storage.is_remote(self.pattern):
-            targets = [storage.path(pattern) for pattern in patterns]
-        elif data_dir:
-            targets = [storage.path(data_dir) / pattern for pattern in patterns]
-        else:
-            raise ValueError(
-                f"source {self.version} reads files under a data folder, and none was given; "
-                "register the collection with data_dir, or pass --data_dir"
-            )
+        targets = [data_folder.place(self.version, pattern, data_dir) for pattern in patterns]
         folder = targets[0].parent
         found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         for target in targets:

@@ -3,14 +3,13 @@
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flan_jax import storage
-from flan_jax.data.sources import split_rules
-from flan_jax.data.sources.protocol import LOCAL, MISSING, Adapt, Availability, BadRow, adapted
+from flan_jax.data.sources import data_folder, split_rules
+from flan_jax.data.sources.protocol import Adapt, Availability, BadRow, adapted
 
 
 def csv_table(
@@ -60,23 +59,9 @@ class CsvSource:
         return self
 
     def availability(self, data_dir: str | None) -> Availability:
-        if not (data_dir or self._stands_alone):
-            return Availability(
-                MISSING, "no data folder is given", "name one that holds it with --data_dir"
-            )
-        paths = {split: self._path(split, data_dir) for split in self.splits}
-        found = {split: path for split, path in paths.items() if path.is_file()}
-        if not found:
-            return Availability(
-                MISSING,
-                f"there is no {self.pattern} in {data_dir}",
-                f"put its splits ({', '.join(self.splits)}) there, or name another --data_dir",
-            )
-        lacking = tuple(split for split in self.splits if split not in found)
-        where = str(next(iter(found.values())).parent)
-        detail = f"{where}, without {', '.join(lacking)}" if lacking else where
-        size = sum(map(storage.size, found.values()))
-        return Availability(LOCAL, detail, size=size, lacking=lacking)
+        return data_folder.availability(
+            self.pattern, self.splits, lambda split: [self._file(split, data_dir)], data_dir
+        )
 
     def prepare(self, data_dir: str | None) -> None:
         """Does nothing: files are there, or reading says what is missing."""
@@ -102,38 +87,27 @@ class CsvSource:
 
     def fingerprint(self, split: str, data_dir: str | None) -> str:
         digest = hashlib.sha256(f"csv {self.columns}".encode())
-        digest.update(self._content(split, data_dir))
+        digest.update(self._file(split, data_dir).read_bytes())
         return digest.hexdigest()
-
-    @property
-    def _stands_alone(self) -> bool:
-        return os.path.isabs(self.pattern) or storage.is_remote(self.pattern)
 
     def _path(self, split: str, data_dir: str | None) -> storage.AnyPath:
         on_disk = split_rules.rule_of(self.version, self.rules, split)
-        file = self.pattern.replace("{split}", on_disk)
-        if self._stands_alone:
-            return storage.path(file)
-        if not data_dir:
-            raise ValueError(
-                f"source {self.version} reads files under a data folder, and none was given; "
-                "register the collection with data_dir, or pass --data_dir"
-            )
-        return storage.path(data_dir) / file
+        return data_folder.place(self.version, self.pattern.replace("{split}", on_disk), data_dir)
 
-    def _content(self, split: str, data_dir: str | None) -> bytes:
+    def _file(self, split: str, data_dir: str | None) -> storage.AnyPath:
+        """Gives the path of a split that is there."""
         path = self._path(split, data_dir)
         if not path.is_file():
             raise FileNotFoundError(
                 f"source {self.version}, split {split!r}: there is no {path}; check --data_dir "
                 "(the folder that holds one folder a data set)"
             )
-        return path.read_bytes()
+        return path
 
     def _records(self, split: str, data_dir: str | None) -> Iterator[tuple[int, list[str]]]:
         """Yields the line on which each record ends, and its values; passes over blank lines."""
         try:
-            text = self._content(split, data_dir).decode("utf-8-sig")
+            text = self._file(split, data_dir).read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             path = self._path(split, data_dir)
             raise ValueError(f"{path} is not UTF-8 ({error}); get the file anew") from error
