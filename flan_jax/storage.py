@@ -131,6 +131,11 @@ def size(file: AnyPath) -> int:
     return file.size() if isinstance(file, RemotePath) else file.stat().length
 
 
+def last_change(file: str | os.PathLike) -> int:
+    """When a file was last changed, in nanoseconds, so that caches see it; 0 for a remote one."""
+    return 0 if is_remote(file) else os.stat(file).st_mtime_ns
+
+
 def path(location: str | os.PathLike) -> AnyPath:
     """Returns a path object for a local path or a URL such as `gs://bucket/folder`.
 

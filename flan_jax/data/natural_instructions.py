@@ -18,7 +18,6 @@ import functools
 import gzip
 import hashlib
 import json
-import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 
 from flan_jax import storage
 from flan_jax.data.sources.protocol import LOCAL, MISSING, Availability, BadRow
-from flan_jax.data.sources.split_rules import unknown_split
+from flan_jax.data.sources.split_rules import check_split
 
 TRAIN, TEST = "train", "test"
 # Tk-Instruct trains on 100 instances a task and scores 100 (scripts/train_tk_instruct.sh of
@@ -118,8 +117,7 @@ class NaturalInstructionsSource:
         return f"{self._path(data_dir)}: Instances[{number}]"
 
     def fingerprint(self, split: str, data_dir: str | None) -> str:
-        if split != self.split:
-            raise ValueError(unknown_split(self.version, self.splits, split))
+        check_split(self.version, self.splits, split)
         digest = hashlib.sha256(self.version.encode())
         digest.update(read_bytes(self._path(data_dir)))
         return digest.hexdigest()
@@ -138,12 +136,9 @@ class NaturalInstructionsSource:
 
     def _read(self, split: str, data_dir: str | None) -> tuple["_Content", Sequence[int]]:
         """Gives the task, and the numbers of the instances that are meant."""
-        if split != self.split:
-            raise ValueError(unknown_split(self.version, self.splits, split))
+        check_split(self.version, self.splits, split)
         path = self._path(data_dir)
-        # The time of the last change makes a changed file another entry.
-        stamp = 0 if storage.is_remote(path) else os.stat(path).st_mtime_ns
-        content = _read_task(path, stamp)
+        content = _read_task(path, storage.last_change(path))
         count = len(content.instances)
         if self.cap is None or count <= self.cap:
             return content, range(count)
@@ -166,7 +161,7 @@ class _Content(NamedTuple):
 
 # Counting, rendering and locating read a task in turn; files of all tasks would fill the memory.
 @functools.lru_cache(maxsize=4)
-def _read_task(path: storage.AnyPath, stamp: int) -> _Content:
+def _read_task(path: storage.AnyPath, last_change: int) -> _Content:
     try:
         task = json.loads(read_bytes(path))
     except (ValueError, OSError, EOFError) as error:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flan_jax import storage
 from flan_jax.data.sources.protocol import LOCAL, MISSING, Availability, BadRow
-from flan_jax.data.sources.split_rules import unknown_split
+from flan_jax.data.sources.split_rules import check_split
 
 TEST = "test"
 CHAIN = " Let's think step by step."
@@ -107,8 +107,7 @@ class BigBenchHardSource:
         return None
 
     def _files(self, split: str, data_dir: str | None) -> tuple[storage.AnyPath, storage.AnyPath]:
-        if split != TEST:
-            raise ValueError(unknown_split(self.version, self.splits, split))
+        check_split(self.version, self.splits, split)
         found = self._found(data_dir)
         if found is None:
             raise FileNotFoundError(

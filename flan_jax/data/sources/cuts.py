@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flan_jax.data.sources.protocol import Availability, BadRow, Source
-from flan_jax.data.sources.split_rules import unknown_split
+from flan_jax.data.sources.split_rules import check_split
 
 Rows = Iterator[dict[str, Any] | BadRow]
 
@@ -64,8 +64,7 @@ class GroupedSource:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _numbered(self, split: str, data_dir: str | None) -> Iterator[tuple[int, Any]]:
-        if split not in self.splits:
-            raise ValueError(unknown_split(self.version, self.splits, split))
+        check_split(self.version, self.splits, split)
         for number, row in enumerate(self.source.rows("train", data_dir)):
             if self._split_of(row) == split:
                 yield number, row

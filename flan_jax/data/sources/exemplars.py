@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flan_jax.data.sources.protocol import Availability, BadRow, Source
-from flan_jax.data.sources.split_rules import unknown_split
+from flan_jax.data.sources.split_rules import check_split
 
 Rows = Iterator[dict[str, Any] | BadRow]
 
@@ -94,8 +94,7 @@ class ShownSource:
         return hashlib.sha256(f"shown {self.number} {digests}".encode()).hexdigest()
 
     def _check(self, split: str) -> None:
-        if split not in self.splits:
-            raise ValueError(unknown_split(self.version, self.splits, split))
+        check_split(self.version, self.splits, split)
 
 
 @dataclass(frozen=True)

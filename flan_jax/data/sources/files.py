@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -112,10 +111,7 @@ class FileSource:
     def _lines(self, split: str, data_dir: str | None) -> Iterator["_Line"]:
         paths, rule = self._files(split, data_dir)
         lines = itertools.chain.from_iterable(map(_read_lines, paths))
-        if not rule.parts:
-            return lines
-        wanted = rule.rows(_count_lines(paths))
-        return itertools.islice(lines, wanted.start, max(wanted.start, wanted.stop))
+        return rule.take(lines, lambda: _count_lines(paths))
 
     def _files(
         self, split: str, data_dir: str | None
@@ -174,14 +170,12 @@ def _count_lines(paths: Sequence[storage.AnyPath]) -> int:
     """Counts lines that are not blank."""
     total = 0
     for path in paths:
-        # The time of the last change makes a changed file another entry.
-        stamp = 0 if storage.is_remote(path) else os.stat(path).st_mtime_ns
-        total += _count_lines_of(path, stamp)
+        total += _count_lines_of(path, storage.last_change(path))
     return total
 
 
 @functools.lru_cache(maxsize=4096)
-def _count_lines_of(path: storage.AnyPath, stamp: int) -> int:
+def _count_lines_of(path: storage.AnyPath, last_change: int) -> int:
     return sum(1 for _ in _read_lines(path))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flan_jax.data.sources.protocol import LOCAL, Availability, BadRow
-from flan_jax.data.sources.split_rules import unknown_split
+from flan_jax.data.sources.split_rules import check_split
 
 # Rows that enter the fingerprint: enough to see a changed generator.
 _FINGERPRINT_ROWS = 16
@@ -67,8 +67,7 @@ class GeneratedSource:
         return (self._row(split, index) for index in range(self.num_examples(split, data_dir)))
 
     def num_examples(self, split: str, data_dir: str | None) -> int:
-        if split not in self.splits:
-            raise ValueError(unknown_split(self.version, self.splits, split))
+        check_split(self.version, self.splits, split)
         return dict(self.sizes)[split]
 
     def locate(self, split: str, index: int, data_dir: str | None) -> str:

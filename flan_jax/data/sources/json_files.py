@@ -7,7 +7,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,17 +100,10 @@ class JsonFileSource:
         return split_rules.parse(self.version, text)
 
     def _count(self) -> int:
-        # The time of the last change makes a changed file another entry.
-        stamp = 0 if storage.is_remote(self.path) else os.stat(self.path).st_mtime_ns
-        return _count_elements(self.path, self.each, stamp)
+        return _count_elements(self.path, self.each, storage.last_change(self.path))
 
     def _picked(self, split: str) -> Iterator["_Element"]:
-        rule = self._rule(split)
-        elements = _expanded(self.path, self.each)
-        if not rule.parts:
-            return elements
-        wanted = rule.rows(self._count())
-        return itertools.islice(elements, wanted.start, max(wanted.start, wanted.stop))
+        return self._rule(split).take(_expanded(self.path, self.each), self._count)
 
 
 class _Element(NamedTuple):
@@ -122,7 +114,7 @@ class _Element(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _count_elements(path: str, each: str, stamp: int) -> int:
+def _count_elements(path: str, each: str, last_change: int) -> int:
     return sum(1 for _ in _expanded(path, each))
 
 

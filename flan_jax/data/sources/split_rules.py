@@ -6,9 +6,10 @@ train[:-200][:30000]      of these the first 30,000, if there are so many
 validation|test           `validation` where there is one, else `test`
 """
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 STANDARD_SPLITS = ("train", "validation", "test")
 
@@ -42,6 +43,18 @@ class Rule(NamedTuple):
         for part in self.parts:
             rows = rows[part]
         return rows
+
+    def take(self, rows: Iterable[Any], count: Callable[[], int]) -> Iterator[Any]:
+        """Takes the rows that are meant.
+
+        Args:
+          rows: those of the published split.
+          count: counts them; asked only where the rule has parts.
+        """
+        if not self.parts:
+            return iter(rows)
+        wanted = self.rows(count())
+        return itertools.islice(rows, wanted.start, max(wanted.start, wanted.stop))
 
 
 def rules(splits: Sequence[str] | Mapping[str, str]) -> Rules:
@@ -78,14 +91,14 @@ def rule_of(version: str, known: Rules, split: str) -> str:
       ValueError: there is no such split.
     """
     table = dict(known)
-    if split not in table:
-        raise ValueError(unknown_split(version, tuple(table), split))
+    check_split(version, tuple(table), split)
     return table[split]
 
 
-def unknown_split(version: str, splits: Sequence[str], split: str) -> str:
-    """The error message for a split that a source lacks."""
-    return (
-        f"source {version} has no split {split!r}; it has {', '.join(splits)}. Declare it with "
-        "splits=..."
-    )
+def check_split(version: str, splits: Sequence[str], split: str) -> None:
+    """Raises a ValueError if a source has no split of that name."""
+    if split not in splits:
+        raise ValueError(
+            f"source {version} has no split {split!r}; it has {', '.join(splits)}. Declare it with "
+            "splits=..."
+        )
