@@ -459,9 +459,7 @@ def test_a_model_of_3b_parameters_needs_little_memory_beside_the_devices(tmp_pat
 
     _, config = families.read_config(_XL)
     (tmp_path / "config.json").write_text(json.dumps(_XL))
-    writer = TensorWriter(
-        tmp_path, tensor_names.names(config), np.dtype(ml_dtypes.bfloat16), 10**9
-    )
+    writer = TensorWriter(tmp_path, tensor_names.names(config), np.dtype(ml_dtypes.bfloat16), 10**9)
     rng = np.random.default_rng(0)
     for name, shape in tensor_names.names(config).items():
         bits = rng.integers(0, 2**14, shape, np.uint16)  # small positive numbers

@@ -205,6 +205,4 @@ def test_an_exported_folder_is_the_one_that_was_imported(name, pair, tmp_path):
     hugging_face.write_folder(tmp_path / "out", config, params, written)
     batch = rows_batch(config, [[one] for one in _pairs(config)], 14, 16)
     again = small_hf_models.load(name, tmp_path / "out")
-    np.testing.assert_array_equal(
-        _theirs(config, again, batch), _theirs(config, model, batch)
-    )
+    np.testing.assert_array_equal(_theirs(config, again, batch), _theirs(config, model, batch))

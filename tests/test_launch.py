@@ -107,7 +107,7 @@ def test_tpu_workers_run_watch_and_stop(tmp_path):
         (folder / "run_me").write_text('#!/usr/bin/env bash\nprintf "<%s>" "$@"; exec sleep 60\n')
         (folder / "run_me").chmod(0o755)
     here = "tpu-name", "us-east5-a"
-    arguments = "--gin.TrainRun.output_dir=\"gs://b/r\"", "two words", "$HOME;'"
+    arguments = '--gin.TrainRun.output_dir="gs://b/r"', "two words", "$HOME;'"
     launch("tpu_vm.sh", *here, "run", "run_me", *arguments, env=env)
     for worker in "01":
         wait_for(tmp_path / worker / "flan_jax" / "run.log", "".join(f"<{a}>" for a in arguments))

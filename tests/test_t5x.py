@@ -173,8 +173,10 @@ def test_faults_are_named(tmp_path):
 def test_a_run_folder_from_the_command_line(tmp_path, data_dir):
     config = MODELS["gated"]
     folder = save(tmp_path / "source", t5x_names(config, params_of(config), None, False))
-    fields = ("architecture", "vocab_size", "d_model", "d_ff", "num_layers", "num_heads",
-              "head_dim", "num_encoder_layers", "relative_buckets", "relative_max_distance")
+    fields = (
+        "architecture vocab_size d_model d_ff num_layers num_heads head_dim num_encoder_layers "
+        "relative_buckets relative_max_distance"
+    ).split()
     lines = [f"ModelConfig.{name} = {getattr(config, name)!r}" for name in fields]
     (tmp_path / "model.gin").write_text("\n".join(lines))
     run = str(tmp_path / "run")

@@ -303,9 +303,7 @@ def read_config(hf: Mapping) -> tuple[str, ModelConfig]:
     """
     family = hf.get("model_type")
     if family not in FAMILIES:
-        raise FamilyError(
-            f"config.json has model_type {family!r}; known are {', '.join(FAMILIES)}"
-        )
+        raise FamilyError(f"config.json has model_type {family!r}; known are {', '.join(FAMILIES)}")
     try:
         return family, FAMILIES[family].read(hf)
     except KeyError as error:

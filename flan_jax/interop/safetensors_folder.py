@@ -111,9 +111,7 @@ class TensorFolder:
         """
         return self._slices[name][index]
 
-    def check(
-        self, expected: Mapping[str, tuple[int, ...]], ignored: Collection[str] = ()
-    ) -> None:
+    def check(self, expected: Mapping[str, tuple[int, ...]], ignored: Collection[str] = ()) -> None:
         """Checks that the folder holds tensors of these names and shapes, of numbers we can read.
 
         Args:

@@ -4,19 +4,13 @@ Facts are split by the role of the cluster that asks for them, so that no traine
 what a held-out one asks. Names of people, countries and days are capitalised as they are written.
 """
 
-MEN = tuple(
-    "Adam Brian Colin David Eric Frank George Henry Igor James Kevin Luke".split()
-)
-WOMEN = tuple(
-    "Alice Bella Clara Diana Eva Fiona Grace Helen Irene Julia Karen Laura".split()
-)
+MEN = tuple("Adam Brian Colin David Eric Frank George Henry Igor James Kevin Luke".split())
+WOMEN = tuple("Alice Bella Clara Diana Eva Fiona Grace Helen Irene Julia Karen Laura".split())
 PEOPLE = MEN + WOMEN
 
 # What stories are about: values that any person may have, so nothing here is a lasting fact.
 PLACES = tuple("attic balcony bridge cafe church gym lobby pool theater tower".split())
-OBJECTS = tuple(
-    "basket bottle camera candle helmet ladder lantern mirror pillow ring".split()
-)
+OBJECTS = tuple("basket bottle camera candle helmet ladder lantern mirror pillow ring".split())
 COLORS = tuple("black blue brown green pink red white yellow".split())
 SPORTS = tuple("boxing cricket golf hockey rowing rugby tennis".split())
 
@@ -65,9 +59,7 @@ STATES = {
 PRAISE = tuple(
     "amazing beautiful delightful enjoyable excellent fantastic perfect splendid".split()
 )
-BLAME = tuple(
-    "annoying disappointing disgusting dismal lousy miserable pathetic tedious".split()
-)
+BLAME = tuple("annoying disappointing disgusting dismal lousy miserable pathetic tedious".split())
 REVIEWED = tuple("concert cruise lecture movie novel restaurant tour".split())
 
 # ------------------------------------------------------ asked by the development clusters
@@ -213,9 +205,7 @@ TOPICS = {
         ("left the orbit", "reached mars", "circled the planet"),
     ),
 }
-NUMBERS = tuple(
-    "zero one two three four five six seven eight nine ten eleven twelve".split()
-)
+NUMBERS = tuple("zero one two three four five six seven eight nine ten eleven twelve".split())
 DAYS = tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
 COMPARISONS = (("taller", "shorter"), ("older", "younger"), ("faster", "slower"))
 
