@@ -109,7 +109,7 @@ def llama_2(texts: Sequence[str], folder: Path) -> Path:
     learner.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.BpeTrainer(vocab_size=1500, special_tokens=first, show_progress=False)
     learner.train_from_iterator(texts, trainer)
-    learnt = json.loads(learner.to_str())["model"]
+    learnt = _model(learner)
     merges = [tuple(pair) for pair in learnt["merges"]]
     tokenizer = Tokenizer(
         models.BPE(learnt["vocab"], merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
@@ -144,6 +144,10 @@ def unigram(texts: Sequence[str], folder: Path) -> Path:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    # The order of equally likely pieces is another each time, and with it the ids of all tests.
+    learnt = [(piece, round(score, 6)) for piece, score in _model(tokenizer)["vocab"]]
+    pieces = [*learnt[:3], *sorted(learnt[3:], key=lambda one: (-one[1], one[0]))]
+    tokenizer.model = models.Unigram(pieces, unk_id=2)
     tokenizer.add_special_tokens([f"<extra_id_{index}>" for index in range(9, -1, -1)])
     tokenizer.post_processor = _template(tokenizer, "$A </s>")
     return _write(tokenizer, folder, {"config.json": {"pad_token_id": 0, "eos_token_id": 1}})
@@ -185,6 +189,10 @@ def _byte_level(texts: Sequence[str], split: Regex) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def _model(tokenizer: Tokenizer) -> dict:
+    return json.loads(tokenizer.to_str())["model"]
 
 
 def _template(tokenizer: Tokenizer, single: str) -> TemplateProcessing:
