@@ -1,13 +1,14 @@
 """The collection `flan2022`: its shares, realised; and inverted inputs."""
 
 import collections
+import inspect
 
 import numpy as np
 import pytest
 import seqio
 
 import tasks
-from flan_jax.data import mixing, registry, seqio_rows
+from flan_jax.data import mixing, registry, seqio_rows, variants
 from flan_jax.data.declarations import DeclarationError
 from flan_jax.data.forms import Form
 from flan_jax.data.inversion import inverted
@@ -110,6 +111,11 @@ def test_rows_take_all_templates_and_keep_theirs():
         fields = inverted(nli.rte, INVERSION)(example)
         chosen[fields["answer"].replace(f"Fact {number} is so.", "")] += 1
     assert len(chosen) == 7  # as many as ask for the answer
+
+
+def test_the_text_of_an_inverted_row_is_the_same_in_every_process():
+    text = variants._source_text(inverted(nli.rte, INVERSION).row)
+    assert " at 0x" not in text and inspect.getsource(nli.rte.row) in text
 
 
 def test_what_cannot_be_inverted_is_refused():

@@ -8,7 +8,8 @@ import functools
 import hashlib
 import inspect
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from flan_jax.data.declarations import Declaration, DocumentsDeclaration
@@ -21,6 +22,7 @@ from flan_jax.data.vocabularies import AnyVocabulary
 # Examples whose renderings enter the fingerprint: they show a change in whatever the row function
 # calls, which its own text does not.
 _FINGERPRINT_EXAMPLES = 16
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,20 @@ class Variant:
 
 def _source_text(function: object) -> str:
     if dataclasses.is_dataclass(function):
-        return repr(function)
+        text = repr(function)
+        # A function is written with its address, which is another in every process.
+        bare = _ADDRESS.sub("", text)
+        return text if bare == text else bare + "".join(map(_source_text, _functions(function)))
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):  # typed at a prompt, or built in
         return ""
+
+
+def _functions(value: object) -> Iterator[Callable]:
+    """Yields the functions in the fields of a dataclass, and of those in it."""
+    if inspect.isfunction(value):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _functions(getattr(value, field.name))
