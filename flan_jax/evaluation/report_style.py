@@ -30,7 +30,7 @@ tr.role span { position: sticky; left: .5rem; display: inline-block;
 tr.mean td { font-weight: 600; }
 td small { display: block; font-weight: 400; }
 td.text { white-space: normal; text-align: left; overflow-wrap: anywhere; }
-.row { display: grid; grid-template-columns: 11.5rem 1fr 3rem; align-items: center; gap: .9rem; }
+.row { display: grid; grid-template-columns: 11.5rem 1fr 3.3rem; align-items: center; gap: .9rem; }
 .row + .row { border-top: 1px solid var(--line); }
 .row .name { line-height: 1.2; padding: .2rem 0; overflow-wrap: break-word;
   min-width: 0; }
@@ -100,7 +100,7 @@ table.choices { table-layout: auto; }
   .choices th:nth-child(n+2), .choices td:nth-child(n+2) { width: 4.6rem; }
   svg.difference { width: 4.5rem; } .differences td small { max-width: none; white-space: nowrap; }
   .choices td:first-child { min-width: 5.5rem; } .tasks td:first-child { min-width: 7.5rem; }
- .row { grid-template-columns: 6.8rem 1fr 2.6rem; gap: .6rem; }
+ .row { grid-template-columns: 6.8rem 1fr 3.3rem; gap: .6rem; }
   .row .name { font-size: .85rem; } th, td { padding: .3rem .25rem; font-size: .85rem; }
   td small { font-size: .75rem; white-space: normal; max-width: 3.2rem; margin-left: auto; }
   th { font-size: .78rem; }
