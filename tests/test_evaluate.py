@@ -189,7 +189,7 @@ def test_a_prompt_that_was_cut_is_counted_and_shown(params, tmp_path):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="score: expected sum, mean, .*, pmi, got 'max'"):
+    with pytest.raises(ValueError, match="score: expected sum, .*, pmi, calibrated, got 'max'"):
         EvaluationConfig(score="max")
     with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
         EvaluationConfig(batch_size=0)

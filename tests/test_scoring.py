@@ -110,10 +110,11 @@ def test_without_a_prompt(model):
 def test_behind_content_free_prompts_of_the_template(model):
     examples = make_examples(4)
     examples = [dataclasses.replace(e, template=i % 2) for i, e in enumerate(examples)]
-    prompts = {0: [[5, 1], [5, 6, 7, 1]], 1: [[8, 8, 1], [9, 1]]}
+    of_template = {0: [[5, 1], [5, 6, 7, 1]], 1: [[8, 8, 1], [9, 1]]}
+    prompts = [of_template[example.template] for example in examples]
     found = scoring.score_content_free(*model, examples, prompts, batch_size=4)
     for at in range(2):
-        behind = [dataclasses.replace(e, inputs=prompts[e.template][at]) for e in examples]
+        behind = [dataclasses.replace(e, inputs=of_template[e.template][at]) for e in examples]
         for a, b in zip(found, scoring.score_options(*model, behind, 4), strict=True):
             np.testing.assert_allclose(a[at], b, atol=1e-5, rtol=0)
 
@@ -186,9 +187,11 @@ def test_normalisations():
         "mean": [-3.0, -2.0],
         "mean_per_byte": [-1.5, -1.0],
         "pmi": [-2.0, 1.0],
+        "calibrated": np.array([-2.0, 1.0]) - np.logaddexp(-2.0, 1.0),
     }
     for name, function in NORMALISATIONS.items():
-        np.testing.assert_allclose(function(scores, example, without), expected[name])
+        beside = without[None] if name == "calibrated" else without
+        np.testing.assert_allclose(function(scores, example, beside), expected[name])
     with pytest.raises(ValueError, match="without a prompt"):
         NORMALISATIONS["pmi"](scores, example)
 

@@ -110,9 +110,7 @@ def _write_beside(made: Recipe, root: Path, workers, progress) -> None:
 def _write(made: Recipe, folder: str, workers, progress) -> None:
     start = time.monotonic()
     workers = _worthwhile(made) if workers is None else workers
-    size = made.facts["vocabulary"]["size"]
-    columns = store.schema(size, weights=made.weighted, evaluation=made.evaluation)
-    writer = store.CacheWriter(folder, columns)
+    writer = store.CacheWriter(folder, made.columns)
     statistics = Statistics()
     try:
         with contextlib.closing(made.rows(statistics, 0, 1, workers)) as examples:

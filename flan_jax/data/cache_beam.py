@@ -116,11 +116,9 @@ class _WriteShard(beam.DoFn):
 
     def process(self, number: int) -> None:
         made = recipe(*self._job)
-        size = made.facts["vocabulary"]["size"]
-        columns = store.schema(size, weights=made.weighted, evaluation=made.evaluation)
         statistics = Statistics()
         with tempfile.TemporaryDirectory() as local:
-            writer = store.CacheWriter(local, columns, rows_per_shard=None, first_shard=number)
+            writer = store.CacheWriter(local, made.columns, rows_per_shard=None, first_shard=number)
             for columns in made.rows(statistics, number, self._shards):
                 writer.extend(*columns)
             note = {"shards": writer.close(), "statistics": statistics.facts()}

@@ -13,7 +13,17 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from flan_jax.data import objectives, registry, row_maker, seqio_rows, store, vocabularies
+import pyarrow as pa
+
+from flan_jax.data import (
+    content_free,
+    objectives,
+    registry,
+    row_maker,
+    seqio_rows,
+    store,
+    vocabularies,
+)
 from flan_jax.data.declarations import DocumentsDeclaration
 from flan_jax.data.rendering import Drops, LateDrops
 from flan_jax.data.row_workers import Workers
@@ -38,6 +48,7 @@ class Recipe(NamedTuple):
       rows: function of `Statistics`, a part, the number of parts and a number of processes to
         start, that gives an iterator over the rows of some examples each. Part i of n holds the
         examples i, i + n, ... Documents and plain SeqIO tasks start no process.
+      content_free: whether rows hold content-free prompts.
     """
 
     name: str
@@ -48,6 +59,17 @@ class Recipe(NamedTuple):
     evaluation: bool
     count: int | None
     rows: Callable[[Statistics, int, int, int], Iterator[Columns]]
+    content_free: bool = False
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return store.schema(
+            self.facts["vocabulary"]["size"],
+            weights=self.weighted,
+            evaluation=self.evaluation,
+            content_free=self.content_free,
+        )
 
     @property
     def folder(self) -> str:
@@ -71,6 +93,7 @@ def recipe(
 
     Raises:
       ValueError: the task or split is unknown, or it is tokenised with another vocabulary.
+      CacheError: content-free prompts are asked for, and a ranked task has none.
     """
     variant = registry.variant(name)
     if variant is None:
@@ -80,6 +103,9 @@ def recipe(
     fingerprint = variant.fingerprint(split, config.seed, config.inputs_length)
     source = variant.declaration.source.chosen(variant.data_dir)
     facts["source"] = {"version": source.version, "fingerprint": fingerprint}
+    free = config.content_free and content_free.has_prompts(variant.declaration, variant.form)
+    if free:  # only then, so that other caches stay which they were
+        facts["content_free"] = list(content_free.WORDS)
     is_documents = isinstance(variant.declaration, DocumentsDeclaration)
     weighted = is_documents and not isinstance(
         variant.declaration(variant.declaration.example), str
@@ -88,7 +114,7 @@ def recipe(
     if is_documents:
         rows = functools.partial(_document_rows, variant, split, vocabulary, config, weighted)
     else:
-        rows = functools.partial(_task_rows, variant, split, vocabulary, config)
+        rows = functools.partial(_task_rows, variant, split, vocabulary, config, free)
     return Recipe(
         name=name,
         split=split,
@@ -98,6 +124,7 @@ def recipe(
         evaluation=bool(variant.form.evaluation),
         count=variant.num_examples(split),
         rows=rows,
+        content_free=free,
     )
 
 
@@ -106,12 +133,13 @@ def _task_rows(
     split: str,
     vocabulary: AnyVocabulary,
     config: CacheConfig,
+    free: bool,
     statistics: Statistics,
     part: int,
     parts: int,
     workers: int = 0,
 ) -> Iterator[Columns]:
-    renderer = variant.renderer(split, config.seed, config.inputs_length)
+    renderer = variant.renderer(split, config.seed, config.inputs_length, free)
     late_drops = LateDrops()
     # Every part reads the whole source; what that drops is counted by the first.
     examples = variant.checked(split, Drops() if part else late_drops, renderer)
@@ -203,6 +231,13 @@ def _seqio_recipe(name, split, vocabulary, config, evaluation) -> Recipe:
     if evaluation:
         facts["has_options"] = seqio_rows.has_options(task, split, config)
         kind = "rank" if facts["has_options"] else "generate"
+        if config.content_free and kind == "rank":
+            raise store.CacheError(
+                f"task {name!r} is not declared with flan_jax, so there is no template of which to "
+                "make content-free prompts; declare it (docs/add_a_task.md), or build its cache "
+                "with CacheConfig.content_free=False, for another EvaluationConfig.score than "
+                "'calibrated'"
+            )
         facts["form"] = facts["form"] | {"evaluation": kind}
         facts["metrics"] = ["accuracy"] if facts["has_options"] else ["exact_match"]
 

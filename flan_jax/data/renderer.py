@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from flan_jax.data import keyed
+from flan_jax.data import content_free, keyed
 from flan_jax.data.declarations import Example, Segments, TaskDeclaration
 from flan_jax.data.forms import MIXED, Form, template_indices
 from flan_jax.data.templates import (
@@ -49,6 +49,8 @@ class Rendered(NamedTuple):
       options: the answers to choose from, as this template verbalises them; empty without.
       answer: index of the right option; -1 without options.
       references: right answers, as this template verbalises them.
+      content_free: the prompt with the words of `flan_jax.data.content_free` in place of what the
+        example says, one each; empty where these are not asked for.
     """
 
     example: int
@@ -58,6 +60,12 @@ class Rendered(NamedTuple):
     options: list[str]
     answer: int
     references: list[str]
+    content_free: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        # Fingerprints of caches hash it, and have those prompts by the setting that asks for them.
+        said = self._fields if self.content_free else self._fields[:-1]
+        return f"Rendered({', '.join(f'{name}={getattr(self, name)!r}' for name in said)})"
 
 
 class Checked(NamedTuple):
@@ -132,14 +140,22 @@ class Wording:
 
     def texts(self, example: Example, template: int) -> Rendering:
         """Fills a template."""
-        wording, style = self.templates[template], self.styles[template]
-        block = _options_block(example.options, style) if style and example.options else None
+        wording, block = self.templates[template], self._block(example, template)
         fields, answer = example.fields, example.references[0]
         if wording.targets != "{answer}" and wording.turned_around:
             fields = {**fields, "answer": answer}
         return Rendering(
             render_inputs(wording, fields, block), render_targets(wording, fields, answer)
         )
+
+    def content_free(self, example: Example, template: int) -> tuple[str, ...]:
+        """Fills a template's inputs with nothing that the example says."""
+        block = self._block(example, template)
+        return content_free.prompts(self.templates[template], example, block)
+
+    def _block(self, example: Example, template: int) -> str | None:
+        style = self.styles[template]
+        return _options_block(example.options, style) if style and example.options else None
 
 
 class Exemplars:
@@ -206,6 +222,17 @@ class Exemplars:
         few = list(itertools.islice(others, 2 * self._few_shot.exemplars))
         return few_shot_prompt(query, few, self._few_shot, self._count)
 
+    def replaced(self, prompt: str, query: str, other: str) -> str:
+        """Puts another prompt to be solved behind the same exemplars.
+
+        Args:
+          prompt: what `prompt` gave for `query`.
+          query: the prompt to be solved.
+          other: what is to stand in its place, however long.
+        """
+        mark = self._few_shot.answer_mark
+        return f"{prompt.removesuffix(query + mark)}{other}{mark}"
+
     def _text(self, position: int, template: int) -> tuple[str, str]:
         """Gives the prompt of an exemplar, and the prompt with its answer."""
         if (position, template) not in self._texts:
@@ -261,16 +288,23 @@ class Renderer:
       templates: indices of the templates that the form uses, increasing.
       evaluation: whether the renderings are scored.
       exemplars: solved examples, for few-shot forms.
+      content_free: whether content-free prompts are rendered too.
     """
 
     wording: Wording
     templates: tuple[int, ...]
     evaluation: bool
     exemplars: Exemplars | None = None
+    content_free: bool = False
 
     @classmethod
     def of(
-        cls, declaration: TaskDeclaration, form: Form, seed: int, exemplars: Exemplars | None = None
+        cls,
+        declaration: TaskDeclaration,
+        form: Form,
+        seed: int,
+        exemplars: Exemplars | None = None,
+        content_free: bool = False,
     ) -> "Renderer":
         """Makes that of a form.
 
@@ -279,10 +313,11 @@ class Renderer:
           form: which of its forms.
           seed: seed of options.
           exemplars: solved examples, for few-shot forms.
+          content_free: whether to render content-free prompts too.
         """
         indices = template_indices(declaration, form)
         wording = Wording.of(declaration, form, seed)
-        return cls(wording, indices, bool(form.evaluation), exemplars)
+        return cls(wording, indices, bool(form.evaluation), exemplars, content_free)
 
     def render(self, checked: Checked, templates: Iterable[int] | None = None) -> list[Rendered]:
         """Renders an example under each of some templates; None stands for all of the form."""
@@ -294,9 +329,12 @@ class Renderer:
         # over templates compare wordings and nothing else.
         place = None if self.evaluation else template
         example = self.wording.shuffle(checked.example, checked.index, place)
-        inputs, targets = self.wording.texts(example, template)
+        query, targets = self.wording.texts(example, template)
+        inputs = query
+        free = self.wording.content_free(example, template) if self.content_free else ()
         if self.exemplars is not None:
-            inputs = self.exemplars.prompt(inputs, checked, template)
+            inputs = self.exemplars.prompt(query, checked, template)
+            free = tuple(self.exemplars.replaced(inputs, query, other) for other in free)
         wording = self.wording.templates[template]
         if wording.targets == "{answer}":
             options, references = list(example.options), list(example.references)
@@ -305,8 +343,8 @@ class Renderer:
         else:
             put = functools.partial(render_targets, wording, example.fields)
             options, references = [*map(put, example.options)], [*map(put, example.references)]
-        answer = example.answer
-        return Rendered(checked.index, template, inputs, targets, options, answer, references)
+        texts = inputs, targets, options, example.answer, references, free
+        return Rendered(checked.index, template, *texts)
 
     def facts(self) -> dict[str, Any]:
         """Gives what makes the same renderer elsewhere, as values that JSON holds."""
@@ -315,6 +353,7 @@ class Renderer:
             "templates": self.templates,
             "evaluation": self.evaluation,
             "exemplars": self.exemplars and self.exemplars.facts(),
+            "content_free": self.content_free,
         }
 
     @classmethod
@@ -333,7 +372,8 @@ class Renderer:
         exemplars = facts["exemplars"] and Exemplars.from_facts(
             facts["exemplars"], wording, count_tokens
         )
-        return cls(wording, tuple(facts["templates"]), facts["evaluation"], exemplars)
+        how = facts["evaluation"], exemplars, facts["content_free"]
+        return cls(wording, tuple(facts["templates"]), *how)
 
 
 def _plain(example: Example, names: Iterable[str]) -> list[Any]:

@@ -64,8 +64,15 @@ class RowMaker:
         Raises:
           TextFault: a text cannot be tokenised.
         """
-        tokeniser = Tokeniser(self.vocabulary, self.config, self.renderer.evaluation, locate=str)
-        groups = [self.renderer.render(one, self._templates(one.index)) for one in examples]
+        renderer = self.renderer
+        tokeniser = Tokeniser(
+            self.vocabulary,
+            self.config,
+            renderer.evaluation,
+            locate=str,
+            content_free=renderer.content_free,
+        )
+        groups = [renderer.render(one, self._templates(one.index)) for one in examples]
         return Made(tokeniser.columns(groups), tokeniser.statistics)
 
     def _templates(self, example: int) -> tuple[int, ...]:

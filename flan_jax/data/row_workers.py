@@ -151,7 +151,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not come between the replies
     maker = RowMaker.from_facts(json.loads(sys.stdin.buffer.readline()))
     fields = maker.renderer.wording.fields
-    columns = schema(maker.vocabulary.size, evaluation=maker.renderer.evaluation)
+    renderer, size = maker.renderer, maker.vocabulary.size
+    columns = schema(size, evaluation=renderer.evaluation, content_free=renderer.content_free)
     writer = pa.ipc.new_stream(replies, columns)
     try:
         for line in sys.stdin.buffer:

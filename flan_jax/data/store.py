@@ -37,13 +37,20 @@ def token_type(vocabulary_size: int) -> pa.DataType:
     return pa.uint16() if vocabulary_size <= 2**16 else pa.int32()
 
 
-def schema(vocabulary_size: int, *, weights: bool = False, evaluation: bool = False) -> pa.Schema:
+def schema(
+    vocabulary_size: int,
+    *,
+    weights: bool = False,
+    evaluation: bool = False,
+    content_free: bool = False,
+) -> pa.Schema:
     """Returns the columns of a cache.
 
     Args:
       vocabulary_size: number of token ids.
       weights: with a loss weight for each token of the targets.
       evaluation: with what scoring needs.
+      content_free: with what calibrated scores need beside.
     """
     tokens = pa.list_(token_type(vocabulary_size))
     fields = [
@@ -61,6 +68,11 @@ def schema(vocabulary_size: int, *, weights: bool = False, evaluation: bool = Fa
             pa.field("options", pa.list_(pa.string())),
             pa.field("answer", pa.int32()),
             pa.field("references", pa.list_(pa.string())),
+        ]
+    if content_free:
+        fields += [
+            pa.field("content_free_inputs", pa.list_(tokens)),
+            pa.field("content_free_prompts", pa.list_(pa.string())),
         ]
     return pa.schema(fields)
 

@@ -46,6 +46,8 @@ class CacheConfig:
       join_documents: whether documents are laid end to end, an end of sequence between them,
         before they are cut into chunks; otherwise chunks begin with each document.
       seed: seed of option order, exemplars and kept templates.
+      content_free: whether caches of ranked tasks hold the content-free prompts beside each prompt
+        that `EvaluationConfig.score = "calibrated"` needs; see `flan_jax.data.content_free`.
     """
 
     inputs_length: int
@@ -53,6 +55,7 @@ class CacheConfig:
     renderings: int | None = None
     join_documents: bool = False
     seed: int = 0
+    content_free: bool = False
 
     def __post_init__(self):
         if min(self.inputs_length, self.targets_length) < 2:
@@ -88,6 +91,7 @@ class Tokeniser:
       evaluation: whether rows hold what scoring needs.
       locate: says where the example of an index is.
       statistics: what was counted.
+      content_free: whether rows hold content-free prompts.
     """
 
     vocabulary: AnyVocabulary
@@ -95,6 +99,7 @@ class Tokeniser:
     evaluation: bool
     locate: Callable[[int], str]
     statistics: Statistics = field(default_factory=Statistics)
+    content_free: bool = False
     _last_noted: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def rows(self, groups: Sequence[list[Rendered]]) -> list[Row]:
@@ -122,7 +127,9 @@ class Tokeniser:
         for number in np.flatnonzero(cut).tolist():
             self._note_cut(int(cut[number]), kept[number].example)
         self._count(inputs, targets, example)
-        columns = schema(self.vocabulary.size, evaluation=self.evaluation)
+        columns = schema(
+            self.vocabulary.size, evaluation=self.evaluation, content_free=self.content_free
+        )
         kind = columns.field("inputs").type.value_type
         arrays = [
             list_array(inputs, kind),
@@ -138,6 +145,14 @@ class Tokeniser:
                 pa.array([one.options for one in kept], pa.list_(pa.string())),
                 pa.array([one.answer for one in kept], pa.int32()),
                 pa.array([one.references for one in kept], pa.list_(pa.string())),
+            ]
+        if self.content_free:
+            numbers = texts.content_free_of(sound)
+            self._note_cut_content_free(numbers, kept, texts)
+            free = texts.ended(numbers, limit, end)
+            arrays += [
+                nested_list_array(free, texts.num_content_free[sound], kind),
+                pa.array([one.content_free for one in kept], pa.list_(pa.string())),
             ]
         counts = np.unique(example, return_counts=True)[1]
         return Columns(pa.record_batch(arrays, columns), counts)
@@ -198,6 +213,13 @@ class Tokeniser:
         self.statistics.truncated_tokens += tokens
         reason = f"inputs longer than {self.config.inputs_length} tokens"
         self._note(self.statistics.truncated, reason, example)
+
+    def _note_cut_content_free(self, numbers, kept: list[Rendered], texts: Texts) -> None:
+        limit = self.config.inputs_length
+        owners = [one.example for one in kept for _ in one.content_free]
+        for number in np.flatnonzero(texts.tokens.lengths[numbers] >= limit).tolist():
+            reason = f"content-free inputs longer than {limit} tokens"
+            self._note(self.statistics.truncated, reason, owners[number])
 
     def _count(self, inputs: Ragged, targets: Ragged, example: Int[np.ndarray, " n"]) -> None:
         """Counts as `count` does, for many rows."""

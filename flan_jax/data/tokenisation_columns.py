@@ -47,10 +47,17 @@ def from_rows(examples: Iterable[list[dict]], columns: pa.Schema) -> Iterator[Co
 
 
 def texts_of(rendered: Sequence[Rendered], evaluation: bool) -> list[str]:
-    """Lists the inputs and the targets of each rendering and, in evaluation, its options."""
+    """Lists the inputs and the targets of each rendering and, in evaluation, its options.
+
+    Its content-free prompts, where it has some, come last.
+    """
     if not evaluation:
         return [text for one in rendered for text in (one.inputs, one.targets)]
-    return [text for one in rendered for text in (one.inputs, one.targets, *one.options)]
+    return [
+        text
+        for one in rendered
+        for text in (one.inputs, one.targets, *one.options, *one.content_free)
+    ]
 
 
 def encode(vocabulary: AnyVocabulary, texts: Sequence[str]) -> Ragged:
@@ -67,19 +74,22 @@ class Texts(NamedTuple):
     Attributes:
       inputs: int64, number of the text that is each rendering's inputs; the next is its targets.
       num_options: int64, how many options each has; they follow its targets.
+      num_content_free: int64, how many content-free prompts; they follow its options.
       tokens: the ids of all texts, without ends of sequence.
     """
 
     inputs: Int[np.ndarray, " n"]
     num_options: Int[np.ndarray, " n"]
+    num_content_free: Int[np.ndarray, " n"]
     tokens: Ragged
 
     @classmethod
     def of(cls, rendered: Sequence[Rendered], evaluation: bool, tokens: Ragged) -> "Texts":
         """Finds the texts of renderings."""
-        counts = [len(one.options) if evaluation else 0 for one in rendered]
-        options = np.array(counts, np.int64)
-        return cls(np.cumsum(options + 2) - options - 2, options, tokens)
+        pairs = [(len(one.options), len(one.content_free)) for one in rendered]
+        options, free = np.array(pairs, np.int64).reshape(-1, 2).T * evaluation
+        sizes = 2 + options + free
+        return cls(np.cumsum(sizes) - sizes, options, free, tokens)
 
     def lengths(self) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """Returns the tokens of inputs, of targets, and of the longest option (0 without)."""
@@ -94,6 +104,11 @@ class Texts(NamedTuple):
     def options_of(self, chosen: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
         """Returns the numbers of the texts that are options of chosen renderings."""
         return indices(self.inputs[chosen] + 2, self.num_options[chosen])
+
+    def content_free_of(self, chosen: Int[np.ndarray, " m"]) -> Int[np.ndarray, " k"]:
+        """Returns the numbers of the texts that are content-free prompts of chosen renderings."""
+        first = self.inputs[chosen] + 2 + self.num_options[chosen]
+        return indices(first, self.num_content_free[chosen])
 
     def ended(self, texts: Int[np.ndarray, " m"], limit: int | None, end: int) -> Ragged:
         """Returns the tokens of texts, at most `limit` of each, with an end of sequence."""

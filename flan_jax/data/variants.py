@@ -83,13 +83,15 @@ class Variant:
         renderer = self.renderer(split, seed, inputs_length)
         yield from map(renderer.render, self.checked(split, drops, renderer))
 
-    def renderer(self, split: str, seed: int, inputs_length: int | None = None) -> Renderer:
+    def renderer(
+        self, split: str, seed: int, inputs_length: int | None = None, content_free: bool = False
+    ) -> Renderer:
         """Makes what renders a split of a task; for few-shot forms, this draws the exemplars.
 
-        Arguments are those of `grouped`.
+        Arguments are those of `grouped`, and whether to render content-free prompts too.
         """
         exemplars = self._exemplars(split, seed, inputs_length) if self.form.few_shot else None
-        return Renderer.of(self.declaration, self.form, seed, exemplars)
+        return Renderer.of(self.declaration, self.form, seed, exemplars, content_free)
 
     def checked(
         self, split: str, drops: Drops | LateDrops, renderer: Renderer

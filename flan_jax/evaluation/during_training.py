@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flan_jax.evaluation.evaluate import Decode, EvaluationConfig, evaluate
-from flan_jax.evaluation.examples import expand
+from flan_jax.evaluation.examples import check_content_free, expand
 from flan_jax.evaluation.results import summarise
 from flan_jax.model.config import ModelConfig
 
@@ -54,7 +54,8 @@ def make_evaluate(
       A function of (parameters, step) to scores from 0 to 1: one for each cluster, and `mean`.
 
     Raises:
-      ValueError: there are no caches.
+      ValueError: there are no caches, or one has no content-free prompts and calibrated scores are
+        asked for.
     """
     if not scored.caches:
         raise ValueError(
@@ -62,6 +63,8 @@ def make_evaluate(
             "<cache_dir>/<collection>.json, or the folders of the caches to score"
         )
     caches = expand(scored.caches, scored.form)
+    for path in caches if scored.settings.needs_content_free else ():
+        check_content_free(path)
 
     def score(params: Any, step: int) -> dict[str, float]:
         found = evaluate(config, params, caches, scored.settings, decode, progress=False)

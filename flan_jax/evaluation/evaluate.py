@@ -161,11 +161,15 @@ def evaluate(
       CacheError: a cache is missing or damaged.
       JournalError: a journal is damaged, or another process is writing it.
       ValueError: there are no caches, one does not fit the model or has no examples, a metric is
-        unknown, or a score is not finite.
+        unknown, a score is not finite, or calibrated scores are asked for and a cache has no
+        content-free prompts.
     """
     if not caches:
         raise ValueError("expected at least one evaluation cache, got none; build ':rank' caches")
     local = [str(storage.stage(path, local_dir)) for path in caches]
+    free = settings.needs_content_free
+    for path in local if free else ():  # before any is scored
+        examples_module.check_content_free(path)
     total = sum(examples_module.count_rows(path, settings.max_examples) for path in local)
     primary = jax.process_index() == 0
     start = time.monotonic()
@@ -174,7 +178,7 @@ def evaluate(
     scored = []
     with progress_bar(total, progress and primary) as advance:
         for path in local:
-            examples = examples_module.load(path, settings.max_examples)
+            examples = examples_module.load(path, settings.max_examples, content_free=free)
             if prompts_dir and primary:
                 prompt_files.write(examples, prompts_dir)
             where = output_dir, weights

@@ -9,6 +9,9 @@ import numpy as np
 from flan_jax import storage
 from flan_jax.batch import Boundaries
 
+# Columns that only calibrated scores need.
+_FREE = ("content_free_inputs", "content_free_prompts")
+
 
 @dataclasses.dataclass(frozen=True)
 class Example:
@@ -23,6 +26,9 @@ class Example:
       answer: index of the right option; -1 without options.
       example: index of the source example.
       template: index of the template.
+      content_free: token ids of the prompt without what the example says, once for each word that
+        stands in its place; empty unless they were asked for.
+      content_free_prompts: their texts.
     """
 
     inputs: Sequence[int]
@@ -33,6 +39,8 @@ class Example:
     answer: int = -1
     example: int = 0
     template: int = 0
+    content_free: tuple[Sequence[int], ...] = ()
+    content_free_prompts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,20 +75,26 @@ class ExampleSet:
     vocabulary: str = ""
 
 
-def load(path: str, max_examples: int | None = None, local_dir: str = "") -> ExampleSet:
+def load(
+    path: str, max_examples: int | None = None, local_dir: str = "", content_free: bool = False
+) -> ExampleSet:
     """Reads an evaluation cache.
 
     Args:
       path: folder of the cache, local or remote.
       max_examples: source examples to keep, evenly spread over the cache; None for all.
       local_dir: where remote caches are staged.
+      content_free: whether to read the content-free prompts that calibrated scores need.
 
     Raises:
       CacheError: the cache is missing or damaged.
-      ValueError: the cache has no evaluation columns, or options are missing.
+      ValueError: the cache has no evaluation columns, or options are missing; or it is ranked and
+        has no content-free prompts, but they are asked for.
     """
     from flan_jax.data import store  # pyarrow, which scoring itself does not need
 
+    if content_free:
+        check_content_free(path)
     cache = store.open_cache(str(storage.stage(path, local_dir)))
     manifest = cache.manifest
     if "prompt" not in cache.columns:
@@ -89,7 +103,8 @@ def load(path: str, max_examples: int | None = None, local_dir: str = "") -> Exa
             "evaluation cache: build the task's ':rank' or ':generate' form"
         )
     kept = _spread_rows(cache, max_examples)
-    rows = cache.rows() if kept is None else cache.table().take(kept).to_pylist()
+    table = cache.table([name for name in cache.columns if content_free or name not in _FREE])
+    rows = (table if kept is None else table.take(kept)).to_batches()
     ranked = manifest["form"]["evaluation"] == "rank"
     result = ExampleSet(
         name=manifest["name"],
@@ -97,7 +112,7 @@ def load(path: str, max_examples: int | None = None, local_dir: str = "") -> Exa
         cluster=manifest["cluster"],
         metrics=tuple(manifest["metrics"] or ["accuracy" if ranked else "exact_match"]),
         templates=_template_texts(manifest),
-        examples=tuple(map(_from_row, rows)),
+        examples=tuple(_from_row(row) for batch in rows for row in batch.to_pylist()),
         ranked=ranked,
         cache=manifest["cache"],
         left_out=_left_out(manifest),
@@ -143,6 +158,19 @@ def count_rows(path: str, max_examples: int | None = None) -> int:
     return round(manifest["rows"] * share)
 
 
+def check_content_free(path: str) -> None:
+    """Raises ValueError for a cache that is ranked, but has no content-free prompts."""
+    from flan_jax.data import store
+
+    manifest = store.read_manifest(path)
+    if manifest["form"]["evaluation"] == "rank" and not manifest.get("content_free"):
+        raise ValueError(
+            f"cache {path} of task {manifest['name']!r} holds no content-free prompts, and "
+            "EvaluationConfig.score='calibrated' needs them: build its cache with "
+            "CacheConfig.content_free=True, or choose another score"
+        )
+
+
 def _template_texts(manifest: dict) -> tuple[str, ...]:
     """Each template as one text; a task that is not ours has its own prompt only."""
     texts = [
@@ -182,6 +210,8 @@ def _from_row(row: dict) -> Example:
         answer=row["answer"],
         example=row["example"],
         template=row["template"],
+        content_free=tuple(row.get("content_free_inputs") or ()),
+        content_free_prompts=tuple(row.get("content_free_prompts") or ()),
     )
 
 

@@ -13,8 +13,9 @@ file. Then comes a line for each example:
      "compared_scores": [-0.1, -2.4], "choice": 0, "answer": 0, "references": ["yes"],
      "scores": {"accuracy": 1.0}}
 
-`options` to `answer` are there for ranked tasks alone. Log-probabilities are in nats, scores from
-0 to 1. Lines stand in the order in which they were scored; `read` sorts them.
+`options` to `answer` are there for ranked tasks alone, and behind `option_scores` where scores are
+calibrated `content_free_scores`, a list for each content-free prompt. Log-probabilities are in
+nats, scores from 0 to 1. Lines stand in the order in which they were scored; `read` sorts them.
 
 A killed evaluation leaves at most one torn line, the last, which is dropped. Object stores cannot
 append, so there the lines of every half minute are an object of their own, in

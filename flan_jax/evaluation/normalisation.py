@@ -51,7 +51,9 @@ def pmi(scores: Scores, example: Example, unconditional: Scores | None = None) -
     return scores - unconditional
 
 
-def calibrated(scores: Scores, example: Example, content_free: Float[np.ndarray, "c k"]) -> Scores:
+def calibrated(
+    scores: Scores, example: Example, content_free: Float[np.ndarray, "c k"] | None = None
+) -> Scores:
     """By how much the prompt makes the option more likely than a prompt without content does.
 
     Contextual calibration (Zhao et al. 2021, "Calibrate Before Use", section 5): probabilities over
@@ -67,10 +69,16 @@ def calibrated(scores: Scores, example: Example, content_free: Float[np.ndarray,
         `scoring.score_content_free`.
 
     Returns:
-      Log-probabilities over the options, which sum to one.
+      Log-probabilities over the options; the probabilities sum to one.
+
+    Raises:
+      ValueError: there is no content-free prompt.
     """
     if content_free is None or not len(content_free):
-        raise ValueError("calibrated needs the options' scores behind content-free prompts")
+        raise ValueError(
+            "calibrated needs the options' scores behind content-free prompts, which caches have "
+            "that are built with CacheConfig.content_free=True"
+        )
     without = np.logaddexp.reduce(_log_shares(content_free), axis=0) - np.log(len(content_free))
     return _log_shares(_log_shares(scores) - without)
 
@@ -81,13 +89,13 @@ def _log_shares(scores: Float[np.ndarray, "*c k"]) -> Float[np.ndarray, "*c k"]:
     return scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
 
 
-# By name: what a configuration may ask for. `calibrated` is not among these, as it needs prompts
-# that caches do not have.
+# By name: what a configuration may ask for. The third argument is None where it is not needed.
 NORMALISATIONS: dict[str, Callable[..., Scores]] = {
     "sum": total,
     "mean": mean_per_token,
     "mean_per_byte": mean_per_byte,
     "pmi": pmi,
+    "calibrated": calibrated,
 }
 
 

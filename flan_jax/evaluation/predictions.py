@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from flan_jax.batch import Boundaries
 from flan_jax.evaluation import generation, scoring
 from flan_jax.evaluation.examples import Example, ExampleSet
 from flan_jax.evaluation.normalisation import NORMALISATIONS, choose
@@ -28,6 +29,9 @@ Predictions = Iterator[tuple[list[int], list[dict]]]
 # of 64 and four distributions of lengths, 32 batches take 2% to 10% more steps than one long round
 # (16: 6% to 19%; 64: 1% to 2%), and batches without replacement 1.7 to 3.9 times the steps.
 _BATCHES_OF_A_ROUND = 32
+# Batches of ranked examples before which their content-free prompts are scored. Without exemplars
+# these are few: 30 for ten templates, whose options do not depend on the example.
+_BATCHES_OF_A_GROUP = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +42,23 @@ class EvaluationConfig:
       batch_size: prompts (and options) at a time on all devices; of no influence on scores.
       max_decode_length: most tokens of a generated answer.
       score: how options are compared: by the "sum" of their tokens' log-probabilities, the "mean"
-        of a token, the "mean_per_byte" of text, or "pmi", the sum less that without a prompt.
+        of a token, the "mean_per_byte" of text, "pmi", the sum less that without a prompt, or
+        "calibrated", the share of an option over that behind content-free prompts, of which there
+        are caches (`CacheConfig.content_free`).
       decoding: how answers are generated; one sample.
       max_examples: source examples of each task, evenly spread over it; None for all.
     """
 
     batch_size: int = 64
     max_decode_length: int = 64
-    score: Literal["sum", "mean", "mean_per_byte", "pmi"] = "sum"
+    score: Literal["sum", "mean", "mean_per_byte", "pmi", "calibrated"] = "sum"
     decoding: DecodingConfig = DecodingConfig()
     max_examples: int | None = None
+
+    @property
+    def needs_content_free(self) -> bool:
+        """Whether ranked examples are scored behind content-free prompts too."""
+        return self.score == "calibrated"
 
     def __post_init__(self):
         if self.score not in (names := NORMALISATIONS):
@@ -110,33 +121,76 @@ def _ranked(
     settings: EvaluationConfig,
     done: Collection[int],
 ) -> Predictions:
-    every, ends = (config, params, examples.examples, settings.batch_size), examples.boundaries
-    pmi = settings.score == "pmi"
-    alone = scoring.score_without_prompts(*every, boundaries=ends) if pmi else None
-    for positions, scores in scoring.iterate_scores(*every, boundaries=ends, done=done):
-        members = [examples.examples[position] for position in positions]
-        scoring.check_finite(members, scores)
-        without = [alone and alone[position] for position in positions]
-        triples = zip(members, scores, without, strict=True)
-        yield positions, [_choice(*triple, settings.score) for triple in triples]
+    for group in _groups(examples.examples, settings):
+        known = {place for place, position in enumerate(group) if position in done}
+        if len(known) == len(group):
+            continue
+        members = [examples.examples[position] for position in group]
+        every, ends = (config, params, members, settings.batch_size), examples.boundaries
+        beside = _scores_beside(*every, ends, settings.score)
+        for places, scores in scoring.iterate_scores(*every, boundaries=ends, done=known):
+            some = [members[place] for place in places]
+            scoring.check_finite(some, scores)
+            triples = zip(some, scores, [beside[place] for place in places], strict=True)
+            answers = [_choice(*triple, settings.score) for triple in triples]
+            yield [group[place] for place in places], answers
+
+
+def _groups(examples: Sequence[Example], settings: EvaluationConfig) -> Iterator[Sequence[int]]:
+    """Yields the positions of the examples of whole batches.
+
+    Content-free prompts that the examples of a group share are scored once, and what an
+    interruption costs is a group's at most.
+    """
+    if not settings.needs_content_free:
+        yield range(len(examples))
+        return
+    for positions in scoring.deal(examples, settings.batch_size * _BATCHES_OF_A_GROUP):
+        yield positions.tolist()
+
+
+def _scores_beside(
+    config: ModelConfig,
+    params: Params,
+    examples: Sequence[Example],
+    batch_size: int,
+    boundaries: Boundaries,
+    normalisation: str,
+) -> Sequence[Float[np.ndarray, "*c k"] | None]:
+    """Of each example what its scores are compared with; None where that is nothing."""
+    every = config, params, examples
+    if normalisation == "pmi":
+        return scoring.score_without_prompts(*every, batch_size, boundaries)
+    if normalisation == "calibrated":
+        prompts = [example.content_free for example in examples]
+        return scoring.score_content_free(*every, prompts, batch_size, boundaries)
+    return [None] * len(examples)
 
 
 def _choice(
     example: Example,
     scores: Float[np.ndarray, " k"],
-    without_prompt: Float[np.ndarray, " k"] | None,
+    beside: Float[np.ndarray, "*c k"] | None,
     normalisation: str,
 ) -> dict:
-    compared = NORMALISATIONS[normalisation](scores, example, without_prompt)
+    compared = NORMALISATIONS[normalisation](scores, example, beside)
     choice = choose(compared)
+    content_free = {}
+    if normalisation == "calibrated":
+        content_free = {"content_free_scores": [_rounded(row) for row in beside]}
     return {
         "prediction": example.options[choice],
         "options": list(example.options),
-        "option_scores": [round(float(score), 5) for score in scores],
-        "compared_scores": [round(float(score), 5) for score in compared],
+        "option_scores": _rounded(scores),
+        **content_free,
+        "compared_scores": _rounded(compared),
         "choice": choice,
         "answer": example.answer,
     }
+
+
+def _rounded(scores: Float[np.ndarray, " k"]) -> list[float]:
+    return [round(float(score), 5) for score in scores]
 
 
 def _generated(
@@ -187,10 +241,14 @@ def _decoding(examples: ExampleSet, settings: EvaluationConfig) -> DecodingConfi
     return dataclasses.replace(settings.decoding, boundaries=examples.boundaries)
 
 
+def _token_rows(example: Example) -> Sequence[Sequence[int]]:
+    return (example.inputs, *example.option_tokens, *example.content_free)
+
+
 def _check_tokens(config: ModelConfig, examples: ExampleSet) -> None:
     """A token beyond the embedding would silently read as another one."""
     highest = max(
-        max(max(row, default=0) for row in (example.inputs, *example.option_tokens))
+        max(max(row, default=0) for row in _token_rows(example))
         for example in examples.examples
     )
     if highest >= config.vocab_size:

@@ -6,9 +6,10 @@ A file has a line for each prompt, a JSON object:
      "references": ["B"]}
 
 `example` is the row of the source and `template` the template's index; `options` is empty and
-`answer` -1 where the answer is written freely. The hash is the SHA-256 of the file, so that
-`sha256sum` finds it too. It says what was asked, whatever the model and its vocabulary: a prompt
-that did not fit is there whole, and the report counts those that were cut (`left_out`).
+`answer` -1 where the answer is written freely. Calibrated scores add `content_free`, the prompts
+without content behind which the options are scored too. The hash is the SHA-256 of the file, so
+that `sha256sum` finds it too. It says what was asked, whatever the model and its vocabulary: a
+prompt that did not fit is there whole, and the report counts those that were cut (`left_out`).
 """
 
 import hashlib
@@ -82,4 +83,6 @@ def _line(example: Example) -> bytes:
         "answer": example.answer,
         "references": list(example.references),
     }
+    if example.content_free_prompts:
+        record["content_free"] = list(example.content_free_prompts)
     return json.dumps(record, ensure_ascii=False).encode() + b"\n"

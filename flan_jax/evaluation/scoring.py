@@ -16,7 +16,7 @@ D model width, V embedding rows.
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -142,6 +142,18 @@ def iterate_option_scores(
     done: Collection[int] = (),
 ) -> Iterator[tuple[list[int], list[OptionScores]]]:
     """As `iterate_scores`, with whether greedy decoding would write each option."""
+    for example in examples:
+        _check(config, example)
+    for positions in deal(examples, batch_size):
+        if all(position in done for position in positions):
+            continue
+        members = [examples[position] for position in positions]
+        every = config, params, members, batch_size, row_length, boundaries
+        yield positions.tolist(), _score_batch(*every)
+
+
+def deal(examples: Sequence[Example], batch_size: int) -> Iterator[Int[np.ndarray, " n"]]:
+    """Yields the positions of the examples of each batch, those of like size together."""
     sizes = [
         (
             batching.bucket(len(example.inputs), _LEAST_PROMPT),
@@ -149,14 +161,7 @@ def iterate_option_scores(
         )
         for example in examples
     ]
-    for example in examples:
-        _check(config, example)
-    for positions in batching.longest_first(sizes, batch_size):
-        if all(position in done for position in positions):
-            continue
-        members = [examples[position] for position in positions]
-        every = config, params, members, batch_size, row_length, boundaries
-        yield positions.tolist(), _score_batch(*every)
+    return batching.longest_first(sizes, batch_size)
 
 
 def check_finite(examples: Sequence[Example], scores: Sequence[Float[np.ndarray, " k"]]) -> None:
@@ -210,8 +215,7 @@ def score_without_prompts(
     end = boundaries.end
     ends = config.architecture == "encoder_decoder" or end in examples[0].inputs[-1:]
     ends = ends or boundaries.start is None
-    prompts = {example.template: [[end] * ends] for example in examples}
-    every = config, params, examples, prompts, batch_size, boundaries
+    every = config, params, examples, [[[end] * ends]] * len(examples), batch_size, boundaries
     return [scores[0] for scores in score_content_free(*every)]
 
 
@@ -219,28 +223,28 @@ def score_content_free(
     config: ModelConfig,
     params: Params,
     examples: Sequence[Example],
-    prompts: Mapping[int, Sequence[Sequence[int]]],
+    prompts: Sequence[Sequence[Sequence[int]]],
     batch_size: int = 64,
     boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
 ) -> list[Float[np.ndarray, "c k"]]:
-    """As `score_options`, behind the content-free prompts of each example's template.
+    """As `score_options`, but each example's options behind prompts of its own without content.
 
     Args:
       config: the model.
       params: its parameters.
       examples: with options.
-      prompts: for each template c prompts as token ids: the template with words such as "N/A" in
-        place of what differs between examples (Zhao et al. 2021, section 5).
+      prompts: for each example c prompts as token ids: its own with words such as "N/A" in place of
+        what it says (Zhao et al. 2021, section 5).
       batch_size: as `score_options` has it.
       boundaries: what sequences begin and end with.
 
     Returns:
-      For each example float32 scores, a row for each prompt, for `normalisation.calibrated`. An
-      option that several examples share is scored once behind a prompt.
+      For each example float32 scores, a row for each prompt, for `normalisation.calibrated`. Where
+      examples share a prompt and an option, the option is scored once behind it.
     """
     behind: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
-    for example in examples:
-        for prompt in prompts[example.template]:
+    for example, own in zip(examples, prompts, strict=True):
+        for prompt in own:
             behind.setdefault(tuple(prompt), set()).update(map(tuple, example.option_tokens))
     alone = []
     for prompt, options in behind.items():
@@ -259,7 +263,8 @@ def score_content_free(
     def scores_of(example, prompt):
         return [of[tuple(prompt), tuple(option)] for option in example.option_tokens]
 
-    return [np.array([scores_of(e, p) for p in prompts[e.template]], np.float32) for e in examples]
+    pairs = zip(examples, prompts, strict=True)
+    return [np.array([scores_of(e, prompt) for prompt in own], np.float32) for e, own in pairs]
 
 
 def _name(example: Example) -> str:
