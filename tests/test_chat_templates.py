@@ -259,8 +259,8 @@ def asked(monkeypatch):
         calls.append((config, prompts, list(stop)))
         return [[5, 6] for _ in prompts]
 
-    def note_samples(config, params, prompts, max_length, batch_size, *how):
-        return [[answer] for answer in note(config, params, prompts, max_length, batch_size)]
+    def note_samples(generator, prompts):
+        return [[answer] for answer in note(generator.config, None, prompts, None, None)]
 
     monkeypatch.setattr(generation, "generate", note)
     monkeypatch.setattr(generation, "generate_samples", note_samples)

@@ -11,7 +11,7 @@ from quick_compilation import compile_quickly  # noqa: F401
 from test_generation import VOCAB, make_prompts
 
 from flan_jax.evaluation import generation
-from flan_jax.evaluation.sampling import DecodingConfig, choose, row_keys, truncate
+from flan_jax.evaluation.sampling import DecodingConfig, Generator, choose, row_keys, truncate
 from flan_jax.model import transformer
 
 LOGITS = np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32))
@@ -60,10 +60,12 @@ def test_samples_depend_on_seed_prompt_and_number_but_not_on_the_batch(model):
     prompts = make_prompts(5)
     prompts[3] = prompts[1]
     how = DecodingConfig(temperature=1.5, samples=3)
-    found = generation.generate_samples(*model, prompts, 6, 4, how)
-    assert generation.generate_samples(*model, prompts, 6, 16, how) == found
-    other = dataclasses.replace(how, seed=1)
-    assert generation.generate_samples(*model, prompts, 6, 4, other) != found
+    by_four = Generator(*model, 6, 4, decoding=how)
+    found = generation.generate_samples(by_four, prompts)
+    larger = dataclasses.replace(by_four, batch_size=16)
+    assert generation.generate_samples(larger, prompts) == found
+    other = dataclasses.replace(by_four, decoding=dataclasses.replace(how, seed=1))
+    assert generation.generate_samples(other, prompts) != found
     assert [len(samples) for samples in found] == [3] * 5
     assert len({tuple(answer) for answer in found[1] + found[3]}) == 6
     with pytest.raises(ValueError, match="samples: expected 1 answer to a prompt, got 3"):

@@ -5,16 +5,32 @@ length before they are dealt into batches, and the last batch is filled up with 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Array, Bool, Int, Shaped
 
 from flan_jax.batch import PAD_ID
 from flan_jax.parallel import rules
 
 _FINE_ABOVE = 64  # below it, finer steps would save less than compiling them costs
+_LEAST_PROMPT = 32  # padding up to it costs less than a compilation
+
+
+class Prompts(NamedTuple):
+    """Prompts that are read together, on the device.
+
+    Attributes:
+      tokens: `PAD_ID` behind each prompt.
+      lengths: in tokens.
+      used: False for rows that fill up the batch.
+    """
+
+    tokens: Int[Array, "B S"]
+    lengths: Int[Array, " B"]
+    used: Bool[Array, " B"]
 
 
 def bucket(length: int, minimum: int = 1) -> int:
@@ -31,6 +47,11 @@ def bucket(length: int, minimum: int = 1) -> int:
         size *= 2
     step = size // 8 if size > _FINE_ABOVE else size
     return max(minimum, -(-length // step) * step)
+
+
+def prompt_width(length: int) -> int:
+    """The padded size of prompts of which the longest has `length` tokens."""
+    return bucket(length, _LEAST_PROMPT)
 
 
 def longest_first(
@@ -63,6 +84,13 @@ def lengths(rows: Sequence[Sequence[int]], count: int) -> Int[np.ndarray, " B"]:
     result = np.zeros(count, np.int32)
     result[: len(rows)] = [len(row) for row in rows]
     return result
+
+
+def place_prompts(prompts: Sequence[Sequence[int]], count: int) -> Prompts:
+    """Prompts as the first of `count` rows, as `place` puts them; at least one."""
+    width = prompt_width(max(map(len, prompts)))
+    used = np.arange(count) < len(prompts)
+    return Prompts(*map(place, (padded(prompts, count, width), lengths(prompts, count), used)))
 
 
 def refill_size(batch_size: int, parts: int) -> int:

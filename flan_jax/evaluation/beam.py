@@ -21,13 +21,12 @@ from jaxtyping import Array, Bool, Float, Int
 from flan_jax.batch import PAD_ID
 from flan_jax.evaluation import batching
 from flan_jax.evaluation.continuous import Unit, check_sound
-from flan_jax.evaluation.sampling import DecodingConfig
+from flan_jax.evaluation.sampling import DecodingConfig, Generator
 from flan_jax.model import decoding as model_decoding
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 from flan_jax.parallel.rules import constrain
 
-_LEAST_PROMPT = 32  # padding up to it costs less than a compilation
 _NEVER = -1e9  # score of what must not be chosen; finite, so that sums of it stay numbers
 
 
@@ -60,22 +59,15 @@ class Beams(NamedTuple):
 
 
 def run(
-    config: ModelConfig,
-    params: Params,
-    prompts: Sequence[Sequence[int]],
-    max_length: int,
-    batch_size: int,
-    decoding: DecodingConfig,
+    generator: Generator, prompts: Sequence[Sequence[int]]
 ) -> Iterator[list[tuple[Unit, list[int]]]]:
     """As `continuous.run`, the best answer of each prompt; `batch_size` prompts at a time."""
-    for positions in batching.longest_first([(len(prompt),) for prompt in prompts], batch_size):
+    decoding, size = generator.decoding, generator.batch_size
+    search = functools.partial(_search, generator.config, decoding, generator.max_length)
+    for positions in batching.longest_first([(len(prompt),) for prompt in prompts], size):
         members = [prompts[position] for position in positions]
-        width = batching.bucket(max(map(len, members)), _LEAST_PROMPT)
-        tokens = batching.padded(members, batch_size, width)
-        lengths = batching.lengths(members, batch_size)
-        used = np.arange(batch_size) < len(members)
-        arrays = map(batching.place, (tokens, lengths, used))
-        answers, sound = map(np.asarray, _search(config, decoding, max_length, params, *arrays))
+        placed = batching.place_prompts(members, size)
+        answers, sound = map(np.asarray, search(generator.params, placed))
         check_sound(sound[: len(members)], positions.tolist())
         rows, end = answers[: len(members)].tolist(), decoding.boundaries.end
         yield [
@@ -90,13 +82,11 @@ def _search(
     decoding: DecodingConfig,
     max_length: int,
     params: Params,
-    tokens: Int[Array, "B S"],
-    lengths: Int[Array, " B"],
-    used: Bool[Array, " B"],
+    prompts: batching.Prompts,
 ) -> tuple[Int[Array, "B M"], Bool[Array, " B"]]:
     """Returns the best answers, which have EOS unless they are full, and whether they are sound."""
-    rows, beams = tokens.shape[0], decoding.beams
-    how = decoding.cache_dtype, decoding.boundaries.start
+    (tokens, lengths, used), beams = prompts, decoding.beams
+    rows, how = tokens.shape[0], (decoding.cache_dtype, decoding.boundaries.start)
     logits, cache = model_decoding.start(config, params, tokens, lengths, max_length, *how)
     cache, split = model_decoding.split_layers(cache), model_decoding.split_params(params)
     cache = model_decoding.take_rows(cache, jnp.repeat(jnp.arange(rows), beams))

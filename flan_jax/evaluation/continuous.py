@@ -19,13 +19,12 @@ from jaxtyping import Array, Bool, Int, Key
 
 from flan_jax.batch import PAD_ID
 from flan_jax.evaluation import batching
-from flan_jax.evaluation.sampling import DecodingConfig, choose, row_keys
+from flan_jax.evaluation.sampling import DecodingConfig, Generator, choose, row_keys
 from flan_jax.model import decoding as model_decoding
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 from flan_jax.parallel.rules import constrain
 
-_LEAST_PROMPT = 32  # padding up to it costs less than a compilation
 _REFILLS = 8  # rows are replaced when this part of them has ended
 # The last rows go on as a batch of this part of the size, where steps of a small one are faster.
 _LAST, _LEAST_SHRUNK = 4, 32
@@ -57,24 +56,16 @@ class Slots(NamedTuple):
 
 
 def run(
-    config: ModelConfig,
-    params: Params,
+    generator: Generator,
     prompts: Sequence[Sequence[int]],
-    max_length: int,
-    batch_size: int,
-    decoding: DecodingConfig,
     cut: Callable[[list[int]], list[int] | None] | None = None,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[list[tuple[Unit, list[int]]]]:
     """Generates answers and yields them as they end, several at a time.
 
     Args:
-      config: the model.
-      params: its parameters.
+      generator: the model, B, and how tokens are chosen.
       prompts: token ids.
-      max_length: most tokens of an answer.
-      batch_size: B.
-      decoding: how tokens are chosen.
       cut: given the tokens of an answer so far, those up to what stops it, or None where nothing
         does. For stop texts.
       numbers: the number of each prompt, for the draws; default its place among `prompts`.
@@ -87,23 +78,24 @@ def run(
     """
     if not len(prompts):
         return
+    batch_size, decoding = generator.batch_size, generator.decoding
     size = batching.refill_size(batch_size, _REFILLS)
     few = batching.refill_size(batch_size, _LAST) if batch_size >= _LEAST_SHRUNK else batch_size
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]), reverse=True)
     waiting = deque((at, sample) for at in order for sample in range(decoding.samples))
-    read = functools.partial(_read_units, config, params, prompts, max_length, decoding, numbers)
+    read = functools.partial(_read_units, generator, prompts, numbers)
     owners: list[Unit | None] = [waiting.popleft() if waiting else None for _ in range(batch_size)]
     slots = read([unit for unit in owners if unit], batch_size)
-    split = model_decoding.split_params(params)
-    width = batching.bucket(len(prompts[order[0]]), _LEAST_PROMPT)
+    split = model_decoding.split_params(generator.params)
+    width = batching.prompt_width(len(prompts[order[0]]))
     while any(owners):
         active = sum(unit is not None for unit in owners)
         # At the end the last few rows go on as a smaller batch.
         last = few if not waiting and few < len(owners) and active > few else 0
         replaced = min(size, len(waiting), active) if waiting else active - last
         enough = np.int32(len(owners) - active + replaced)
-        steps = np.int32(_STOP_EVERY if cut else max_length)
-        slots = _advance(config, decoding, split, slots, enough, steps)
+        steps = np.int32(_STOP_EVERY if cut else generator.max_length)
+        slots = _advance(generator.config, decoding, split, slots, enough, steps)
         ready, slots = _collect(slots, owners, decoding.boundaries.end, cut)
         if ready:
             yield ready
@@ -121,7 +113,7 @@ def run(
                 owners[place] = unit
             lengths = [len(prompts[unit[0]]) for unit in owners if unit]
             # A narrower cache is faster, but another program to compile.
-            if 2 * (needed := batching.bucket(max(lengths), _LEAST_PROMPT)) <= width:
+            if 2 * (needed := batching.prompt_width(max(lengths))) <= width:
                 slots, width = _narrow(slots, width - needed), needed
             slots = _insert(slots, read(units, size), batching.place(places))
 
@@ -137,24 +129,18 @@ def check_sound(sound: Bool[np.ndarray, " n"], prompts: Sequence[int]) -> None:
 
 
 def _read_units(
-    config: ModelConfig,
-    params: Params,
+    generator: Generator,
     prompts: Sequence[Sequence[int]],
-    max_length: int,
-    decoding: DecodingConfig,
     of: Sequence[int] | None,
     units: Sequence[Unit],
     count: int,
 ) -> Slots:
     """Rows of the given prompts with the first token of each answer."""
-    members = [prompts[at] for at, _ in units]
-    width = batching.bucket(max(map(len, members)), _LEAST_PROMPT)
+    placed = batching.place_prompts([prompts[at] for at, _ in units], count)
     numbers = np.zeros((count, 2), np.int32)
     numbers[: len(units)] = [(of[at] if of else at, sample) for at, sample in units]
-    used = np.arange(count) < len(units)
-    tokens, lengths = batching.padded(members, count, width), batching.lengths(members, count)
-    arrays = map(batching.place, (tokens, lengths, used, numbers))
-    return _begin(config, decoding, max_length, params, *arrays)
+    how = generator.config, generator.decoding, generator.max_length
+    return _begin(*how, generator.params, placed, batching.place(numbers))
 
 
 def _collect(
@@ -187,11 +173,10 @@ def _begin(
     decoding: DecodingConfig,
     max_length: int,
     params: Params,
-    tokens: Int[Array, "R S"],
-    lengths: Int[Array, " R"],
-    used: Bool[Array, " R"],
+    prompts: batching.Prompts,
     units: Int[Array, "R 2"],
 ) -> Slots:
+    tokens, lengths, used = prompts
     how = decoding.cache_dtype, decoding.boundaries.start
     logits, cache = model_decoding.start(config, params, tokens, lengths, max_length, *how)
     rows = tokens.shape[0]
@@ -274,38 +259,22 @@ def _take(slots: Slots, rows: Int[Array, " R"]) -> Slots:
 def _narrow(slots: Slots, dropped: int) -> Slots:
     """Drops cache positions that prompts of the present width do not need."""
     if slots.cache.cross_mask is None:
-        return _narrow_own(slots, model_decoding.capacity(slots.cache) - dropped)
-    return _narrow_cross(slots, slots.cache.cross_mask.shape[2] - dropped)
+        width = model_decoding.capacity(slots.cache) - dropped
+        return _first(slots, ("keys", "values"), width)
+    width = slots.cache.cross_mask.shape[2] - dropped
+    return _first(slots, ("cross_keys", "cross_values", "cross_mask"), width)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _narrow_own(slots: Slots, width: int) -> Slots:
-    layers = tuple(
-        layer._replace(
-            keys=_first(layer.keys, width),
-            values=_first(layer.values, width),
-        )
-        for layer in slots.cache.layers
-    )
-    return slots._replace(cache=slots.cache._replace(layers=layers))
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _first(slots: Slots, names: tuple[str, ...], width: int) -> Slots:
+    """Keeps the first positions of what has these names in the cache or in its layers."""
 
+    def cut(part):
+        kept = {name: getattr(part, name) for name in names if name in part._fields}
+        return part._replace(**jax.tree.map(lambda leaf: leaf[:, :, :width], kept))
 
-@functools.partial(jax.jit, static_argnums=1)
-def _narrow_cross(slots: Slots, width: int) -> Slots:
-    layers = tuple(
-        layer._replace(
-            cross_keys=_first(layer.cross_keys, width),
-            cross_values=_first(layer.cross_values, width),
-        )
-        for layer in slots.cache.layers
-    )
-    mask = slots.cache.cross_mask[:, :, :width]
-    return slots._replace(cache=slots.cache._replace(layers=layers, cross_mask=mask))
-
-
-def _first(tree, width: int):
-    """The first positions of keys or values."""
-    return jax.tree.map(lambda leaf: leaf[:, :, :width], tree)
+    cache = cut(slots.cache)
+    return slots._replace(cache=cache._replace(layers=tuple(map(cut, cache.layers))))
 
 
 @jax.jit

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from flan_jax.data import chat_templates
 from flan_jax.data.conversations import ASSISTANT, USER, Conversation, Turn
 from flan_jax.evaluation import beam, continuous
-from flan_jax.evaluation.sampling import DecodingConfig
+from flan_jax.evaluation.sampling import Decode, DecodingConfig, Generator
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 from flan_jax.parallel.mesh import MeshConfig
-
-Decode = Callable[[Sequence[int]], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,41 +73,27 @@ def generate(
       text ends has the tokens of that text, which `until_stop` takes out.
     """
     result: list = [None] * len(prompts)
-    batches = iterate_answers(
-        config, params, prompts, max_length, batch_size, stop, decoding, decode
-    )
-    for rows, answers in batches:
+    generator = Generator(config, params, max_length, batch_size, stop, decoding, decode)
+    for rows, answers in iterate_answers(generator, prompts):
         for row, answer in zip(rows, answers, strict=True):
             result[row] = answer
     return result
 
 
 def generate_samples(
-    config: ModelConfig,
-    params: Params,
-    prompts: Sequence[Sequence[int]],
-    max_length: int,
-    batch_size: int,
-    decoding: DecodingConfig,
-    decode: Decode | None = None,
+    generator: Generator, prompts: Sequence[Sequence[int]]
 ) -> list[list[list[int]]]:
     """As `generate`, `decoding.samples` answers to each prompt."""
-    result: list = [[None] * decoding.samples for _ in prompts]
-    for ready in _answers(config, params, prompts, max_length, batch_size, (), decoding, decode):
+    result: list = [[None] * generator.decoding.samples for _ in prompts]
+    for ready in _answers(generator, prompts):
         for (prompt, sample), tokens in ready:
             result[prompt][sample] = tokens
     return result
 
 
 def iterate_answers(
-    config: ModelConfig,
-    params: Params,
+    generator: Generator,
     prompts: Sequence[Sequence[int]],
-    max_length: int,
-    batch_size: int = 64,
-    stop: Sequence[int] = (),
-    decoding: DecodingConfig = DecodingConfig(),  # noqa: B008 (frozen)
-    decode: Decode | None = None,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
     """As `generate`, as they end: yields the positions of some prompts and their answers.
@@ -119,41 +103,34 @@ def iterate_answers(
     Raises:
       ValueError: `max_length` is below 1, there are several samples, or logits are not finite.
     """
-    if decoding.samples > 1:
+    if (samples := generator.decoding.samples) > 1:
         raise ValueError(
-            f"DecodingConfig.samples: expected 1 answer to a prompt, got {decoding.samples}; "
+            f"DecodingConfig.samples: expected 1 answer to a prompt, got {samples}; "
             "`generate_samples` gives several"
         )
-    every = config, params, prompts, max_length, batch_size, stop, decoding, decode, numbers
-    for ready in _answers(*every):
+    for ready in _answers(generator, prompts, numbers):
         yield [prompt for (prompt, _), _ in ready], [tokens for _, tokens in ready]
 
 
 def _answers(
-    config: ModelConfig,
-    params: Params,
+    generator: Generator,
     prompts: Sequence[Sequence[int]],
-    max_length: int,
-    batch_size: int,
-    stop: Sequence[int],
-    decoding: DecodingConfig,
-    decode: Decode | None,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[list[tuple[continuous.Unit, list[int]]]]:
-    if max_length < 1:
-        raise ValueError(f"max_decode_length: expected at least 1 token, got {max_length}")
+    stop, decoding, decode = generator.stop, generator.decoding, generator.decode
+    if (most := generator.max_length) < 1:
+        raise ValueError(f"max_decode_length: expected at least 1 token, got {most}")
     if decoding.stop and decode is None:
         raise ValueError("DecodingConfig.stop: stop texts need a function `decode`")
     if decoding.beams > 1:
         if stop:
             raise ValueError("DecodingConfig.beams: expected 1 with a stop, as of chat templates")
-        yield from beam.run(config, params, prompts, max_length, batch_size, decoding)
+        yield from beam.run(generator, prompts)
         return
     cut = None
     if stop or decoding.stop:
         cut = functools.partial(_cut, stop=list(stop), texts=decoding.stop, decode=decode)
-    sizes = max_length, batch_size
-    yield from continuous.run(config, params, prompts, *sizes, decoding, cut, numbers)
+    yield from continuous.run(generator, prompts, cut, numbers)
 
 
 def _cut(
@@ -199,7 +176,8 @@ def answer_texts(
     room = run.inputs_length - 1
     prompts = [[*tokens[:room], run.decoding.boundaries.end] for tokens in encoded]
     sizes = run.max_decode_length, run.batch_size
-    answers = generate_samples(config, params, prompts, *sizes, run.decoding, decode)
+    generator = Generator(config, params, *sizes, decoding=run.decoding, decode=decode)
+    answers = generate_samples(generator, prompts)
     texts = [until_stop(decode(one), run.decoding.stop) for several in answers for one in several]
     return texts, sum(len(tokens) > room for tokens in encoded)
 

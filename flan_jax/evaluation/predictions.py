@@ -6,8 +6,7 @@ last bits of a score depend on what shares its batch.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,11 +16,10 @@ from flan_jax.batch import Boundaries
 from flan_jax.evaluation import generation, scoring
 from flan_jax.evaluation.examples import Example, ExampleSet
 from flan_jax.evaluation.normalisation import NORMALISATIONS, choose
-from flan_jax.evaluation.sampling import DecodingConfig
+from flan_jax.evaluation.sampling import Decode, DecodingConfig, Generator
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 
-Decode = Callable[[Sequence[int]], str]
 Predictions = Iterator[tuple[list[int], list[dict]]]
 
 # Batches of prompts that are answered together. Rows are given to waiting prompts as answers end,
@@ -201,16 +199,14 @@ def _generated(
     decode: Decode,
     done: Collection[int],
 ) -> Predictions:
-    how = _decoding(examples, settings)
-    answer = functools.partial(generation.iterate_answers, config, params)
-    sizes = settings.max_decode_length, settings.batch_size
+    how, sizes = _decoding(examples, settings), (settings.max_decode_length, settings.batch_size)
+    generator = Generator(config, params, *sizes, decoding=how, decode=decode)
     lengths = [len(example.inputs) for example in examples.examples]
     for members in rounds(lengths, settings.batch_size * _BATCHES_OF_A_ROUND):
         if all(position in done for position in members):
             continue
         prompts = [examples.examples[position].inputs for position in members]
-        batches = answer(prompts, *sizes, decoding=how, decode=decode, numbers=members)
-        for rows, answers in batches:
+        for rows, answers in generation.iterate_answers(generator, prompts, members):
             texts = [generation.until_stop(decode(tokens), how.stop) for tokens in answers]
             yield [members[row] for row in rows], [{"prediction": text} for text in texts]
 

@@ -4,14 +4,18 @@ Axes: B rows, V embedding rows.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from flan_jax.batch import Boundaries
+from flan_jax.model.config import ModelConfig
 from flan_jax.model.kv_cache import DTYPES, CacheDtype
+from flan_jax.model.layers import Params
+
+Decode = Callable[[Sequence[int]], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +71,29 @@ class DecodingConfig:
 
     def _refuse(self, field: str, expected: str, value: object) -> None:
         raise ValueError(f"DecodingConfig.{field}: expected {expected}, got {value!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """A model, and how it answers prompts.
+
+    Attributes:
+      config: the model.
+      params: its parameters.
+      max_length: most tokens of an answer.
+      batch_size: prompts at a time; of no influence on what is generated.
+      stop: tokens that end an answer where they follow each other, as EOS does.
+      decoding: how tokens are chosen.
+      decode: token ids to text; needed for stop texts.
+    """
+
+    config: ModelConfig
+    params: Params
+    max_length: int
+    batch_size: int = 64
+    stop: Sequence[int] = ()
+    decoding: DecodingConfig = DecodingConfig()
+    decode: Decode | None = None
 
 
 def row_keys(decoding: DecodingConfig, units: Int[Array, "B 2"]) -> Key[Array, " B"]:

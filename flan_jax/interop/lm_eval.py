@@ -37,7 +37,7 @@ from flan_jax.batch import Boundaries
 from flan_jax.data import chat_templates
 from flan_jax.evaluation import batching, generation, scoring
 from flan_jax.evaluation.examples import Example
-from flan_jax.evaluation.sampling import DecodingConfig
+from flan_jax.evaluation.sampling import DecodingConfig, Generator
 from flan_jax.interop import lm_eval_chats, lm_eval_requests
 from flan_jax.interop.lm_eval_requests import Request
 from flan_jax.interop.weights import parameter_count
@@ -315,9 +315,9 @@ class FlanJaxLM(TemplateLM):
         stop = self.vocabulary.encode(template.end) if template else ()
         size = self._rows(len(prompts))
         read, until = lm_eval_requests.reader(self.vocabulary, until), self._until(until)
-        every = self.config, self.params, prompts, most, size, stop, decoding, read
+        how = Generator(self.config, self.params, most, size, stop, decoding, read)
         with jax.set_mesh(self.mesh):
-            for positions, found in generation.iterate_answers(*every):
+            for positions, found in generation.iterate_answers(how, prompts):
                 texts = [postprocess_generated_text(read(one), until, None) for one in found]
                 yield from zip(positions, texts, strict=True)
 
