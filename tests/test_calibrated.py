@@ -13,9 +13,9 @@ from quick_compilation import compile_quickly  # noqa: F401
 from flan_jax.data import cache, registry
 from flan_jax.data.cache import CacheConfig
 from flan_jax.data.templates import FewShot
+from flan_jax.evaluation import batching, journal, option_rows, predictions, prompt_files, scoring
 from flan_jax.evaluation import evaluate as engine
 from flan_jax.evaluation import examples as examples_module
-from flan_jax.evaluation import journal, predictions, prompt_files, scoring
 from flan_jax.evaluation.during_training import TrainingEvaluation, make_evaluate
 from flan_jax.evaluation.evaluate import EvaluationConfig, evaluate
 from flan_jax.evaluation.examples import Example
@@ -31,8 +31,8 @@ FORMS = ("zero_shot", "one_shot_no_options")
 def one_shape():
     """Pads everything alike: compiling other shapes is what takes time here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "_LEAST_PROMPT", 128)
-        patch.setattr(scoring, "_LEAST_ROW", 64)
+        patch.setattr(batching, "_LEAST_PROMPT", 128)
+        patch.setattr(option_rows, "_LEAST_ROW", 64)
         yield
 
 
@@ -125,13 +125,13 @@ def test_the_batch_size_has_no_influence(params, caches, whole, tmp_path, monkey
 
 
 def test_a_shared_prompt_is_read_once_a_group(params, caches, monkeypatch):
-    scored, score = [], scoring.score_options
+    scored, score = [], scoring.score_all
 
-    def counted(config, params, examples, *rest, **named):
+    def counted(scorer, examples):
         scored.append(len(examples))
-        return score(config, params, examples, *rest, **named)
+        return score(scorer, examples)
 
-    monkeypatch.setattr(scoring, "score_options", counted)
+    monkeypatch.setattr(scoring, "score_all", counted)
     examples = examples_module.load(caches[0], content_free=True)
     # Two templates and three words; those with longer options come first.
     for group, expected in ((8, [6]), (3, [6, 3])):
@@ -165,7 +165,7 @@ def test_one_that_was_cut_short_ends_as_one_that_was_not(params, caches, tmp_pat
                   for name in ("whole", "cut"))  # fmt: skip
     assert whole == cut and len(whole) == 3
     # The same again runs no model.
-    monkeypatch.setattr(scoring, "score_options", None)
+    monkeypatch.setattr(scoring, "iterate_scores", None)
     evaluate(CONFIG, params, caches, SETTINGS, output_dir=str(tmp_path / "cut"))
 
 

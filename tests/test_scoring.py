@@ -16,6 +16,7 @@ from quick_compilation import compile_quickly  # noqa: F401
 from flan_jax.evaluation import batching, generation, scoring
 from flan_jax.evaluation.examples import Example
 from flan_jax.evaluation.normalisation import NORMALISATIONS, TIE, calibrated, choose
+from flan_jax.evaluation.scoring import Scorer
 from flan_jax.model import transformer
 
 MODELS = ("encoder_decoder", "decoder_only", "prefix_lm_relative")
@@ -101,7 +102,7 @@ def test_many_options_of_one_prompt_are_spread_over_rows(model):
 def test_without_a_prompt(model):
     """Behind EOS alone, for prompts that end with it; a shared option has one score."""
     examples = make_examples(3)
-    without = scoring.score_without_prompts(*model, examples, batch_size=4)
+    without = scoring.score_without_prompts(Scorer(*model, batch_size=4), examples)
     bare = [dataclasses.replace(example, inputs=[1]) for example in examples]
     for a, b in zip(without, scoring.score_options(*model, bare, 8), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)
@@ -112,7 +113,7 @@ def test_behind_content_free_prompts_of_the_template(model):
     examples = [dataclasses.replace(e, template=i % 2) for i, e in enumerate(examples)]
     of_template = {0: [[5, 1], [5, 6, 7, 1]], 1: [[8, 8, 1], [9, 1]]}
     prompts = [of_template[example.template] for example in examples]
-    found = scoring.score_content_free(*model, examples, prompts, batch_size=4)
+    found = scoring.score_content_free(Scorer(*model, batch_size=4), examples, prompts)
     for at in range(2):
         behind = [dataclasses.replace(e, inputs=of_template[e.template][at]) for e in examples]
         for a, b in zip(found, scoring.score_options(*model, behind, 4), strict=True):

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from flan_jax.batch import Boundaries
 from flan_jax.evaluation import generation, scoring
 from flan_jax.evaluation.examples import Example, ExampleSet
 from flan_jax.evaluation.normalisation import NORMALISATIONS, choose
@@ -119,14 +118,14 @@ def _ranked(
     settings: EvaluationConfig,
     done: Collection[int],
 ) -> Predictions:
+    scorer = scoring.Scorer(config, params, settings.batch_size, boundaries=examples.boundaries)
     for group in _groups(examples.examples, settings):
         known = {place for place, position in enumerate(group) if position in done}
         if len(known) == len(group):
             continue
         members = [examples.examples[position] for position in group]
-        every, ends = (config, params, members, settings.batch_size), examples.boundaries
-        beside = _scores_beside(*every, ends, settings.score)
-        for places, scores in scoring.iterate_scores(*every, boundaries=ends, done=known):
+        beside = _scores_beside(scorer, members, settings.score)
+        for places, scores in scoring.iterate_scores(scorer, members, known):
             some = [members[place] for place in places]
             scoring.check_finite(some, scores)
             triples = zip(some, scores, [beside[place] for place in places], strict=True)
@@ -143,25 +142,19 @@ def _groups(examples: Sequence[Example], settings: EvaluationConfig) -> Iterator
     if not settings.needs_content_free:
         yield range(len(examples))
         return
-    for positions in scoring.deal(examples, settings.batch_size * _BATCHES_OF_A_GROUP):
+    for positions in scoring.batches(examples, settings.batch_size * _BATCHES_OF_A_GROUP):
         yield positions.tolist()
 
 
 def _scores_beside(
-    config: ModelConfig,
-    params: Params,
-    examples: Sequence[Example],
-    batch_size: int,
-    boundaries: Boundaries,
-    normalisation: str,
+    scorer: scoring.Scorer, examples: Sequence[Example], normalisation: str
 ) -> Sequence[Float[np.ndarray, "*c k"] | None]:
     """Of each example what its scores are compared with; None where that is nothing."""
-    every = config, params, examples
     if normalisation == "pmi":
-        return scoring.score_without_prompts(*every, batch_size, boundaries)
+        return scoring.score_without_prompts(scorer, examples)
     if normalisation == "calibrated":
         prompts = [example.content_free for example in examples]
-        return scoring.score_content_free(*every, prompts, batch_size, boundaries)
+        return scoring.score_content_free(scorer, examples, prompts)
     return [None] * len(examples)
 
 

@@ -24,20 +24,38 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from flan_jax.batch import PAD_ID, Boundaries
-from flan_jax.evaluation import batching
+from flan_jax.batch import Boundaries
+from flan_jax.evaluation import batching, option_rows
 from flan_jax.evaluation.examples import Example
 from flan_jax.model import decoding
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params, output_logits
 from flan_jax.parallel.rules import constrain
 
-# Sizes below which padding costs less than a compilation.
-_LEAST_PROMPT, _LEAST_ROW, _LEAST_PLACES = 32, 4, 4
 # Tokens in a row of options. Rows are cheap beside prompts as long as they are no longer.
 ROW_LENGTH = 128
 _LOGITS_AT_ONCE = 32  # positions of all rows; logits over the vocabulary are the largest array
 _OPTIONS_AT_ONCE = 16  # options without a prompt that share an empty one
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """A model, and how it is given prompts and options.
+
+    Attributes:
+      config: the model.
+      params: its parameters.
+      batch_size: prompts read, and rows of options decoded, at a time; of no influence on scores.
+      row_length: most option tokens in a row, unless one option alone has more; 1 gives each
+        option a row of its own. Of no influence on scores.
+      boundaries: what sequences begin and end with.
+    """
+
+    config: ModelConfig
+    params: Params
+    batch_size: int = 64
+    row_length: int = ROW_LENGTH
+    boundaries: Boundaries = Boundaries()
 
 
 class OptionScores(NamedTuple):
@@ -51,28 +69,6 @@ class OptionScores(NamedTuple):
 
     scores: Float[np.ndarray, " k"]
     greedy: Bool[np.ndarray, " k"]
-
-
-class _Rows(NamedTuple):
-    """Some options of a batch of prompts, dealt to the rows of one call of the decoder.
-
-    Attributes:
-      prompts: prompt of each row, as an index into the batch; 0 for rows that fill up.
-      first: first token of each option.
-      inputs: option tokens but the last of each, one option behind the other.
-      targets: the token after each input.
-      segments: which option of its row each input belongs to, from 1; 0 on padding.
-      positions: index of each input in its option.
-      options: row and place of each option, by (prompt, option).
-    """
-
-    prompts: Int[np.ndarray, " R"]
-    first: Int[np.ndarray, "R K"]
-    inputs: Int[np.ndarray, "R T"]
-    targets: Int[np.ndarray, "R T"]
-    segments: Int[np.ndarray, "R T"]
-    positions: Int[np.ndarray, "R T"]
-    options: dict[tuple[int, int], tuple[int, int]]
 
 
 def score_options(
@@ -89,9 +85,8 @@ def score_options(
       config: the model.
       params: its parameters.
       examples: with options.
-      batch_size: prompts read, and rows of options decoded, at a time; of no influence on scores.
-      row_length: most option tokens in a row, unless one option alone has more; 1 gives each
-        option a row of its own. Of no influence on scores.
+      batch_size: as `Scorer` has it, like what follows.
+      row_length: most option tokens in a row.
       boundaries: what sequences begin and end with.
 
     There is no longest prompt: positions are relative or rotary, and caches have the room that the
@@ -104,9 +99,13 @@ def score_options(
       ValueError: an example has no prompt, but the model an encoder; it has no options, or one
         without tokens; its scores are not finite.
     """
+    return score_all(Scorer(config, params, batch_size, row_length, boundaries), examples)
+
+
+def score_all(scorer: Scorer, examples: Sequence[Example]) -> list[Float[np.ndarray, " k"]]:
+    """As `score_options`, of a `Scorer`."""
     result: list = [None] * len(examples)
-    every = config, params, examples, batch_size, row_length, boundaries
-    for rows, scores in iterate_scores(*every):
+    for rows, scores in iterate_scores(scorer, examples):
         check_finite([examples[row] for row in rows], scores)
         for row, values in zip(rows, scores, strict=True):
             result[row] = values
@@ -114,51 +113,34 @@ def score_options(
 
 
 def iterate_scores(
-    config: ModelConfig,
-    params: Params,
-    examples: Sequence[Example],
-    batch_size: int = 64,
-    row_length: int = ROW_LENGTH,
-    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
-    done: Collection[int] = (),
+    scorer: Scorer, examples: Sequence[Example], done: Collection[int] = ()
 ) -> Iterator[tuple[list[int], list[Float[np.ndarray, " k"]]]]:
     """As `score_options`, batch by batch: yields the positions of examples and their scores.
 
     Batches whose positions are all in `done` are left out; the others are as without it. Scores
     that are not finite are yielded too; see `check_finite`.
     """
-    every = config, params, examples, batch_size, row_length, boundaries, done
-    for positions, found in iterate_option_scores(*every):
+    for positions, found in iterate_option_scores(scorer, examples, done):
         yield positions, [one.scores for one in found]
 
 
 def iterate_option_scores(
-    config: ModelConfig,
-    params: Params,
-    examples: Sequence[Example],
-    batch_size: int = 64,
-    row_length: int = ROW_LENGTH,
-    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
-    done: Collection[int] = (),
+    scorer: Scorer, examples: Sequence[Example], done: Collection[int] = ()
 ) -> Iterator[tuple[list[int], list[OptionScores]]]:
     """As `iterate_scores`, with whether greedy decoding would write each option."""
     for example in examples:
-        _check(config, example)
-    for positions in deal(examples, batch_size):
+        _check(scorer.config, example)
+    for positions in batches(examples, scorer.batch_size):
         if all(position in done for position in positions):
             continue
         members = [examples[position] for position in positions]
-        every = config, params, members, batch_size, row_length, boundaries
-        yield positions.tolist(), _score_batch(*every)
+        yield positions.tolist(), _score_batch(scorer, members)
 
 
-def deal(examples: Sequence[Example], batch_size: int) -> Iterator[Int[np.ndarray, " n"]]:
+def batches(examples: Sequence[Example], batch_size: int) -> Iterator[Int[np.ndarray, " n"]]:
     """Yields the positions of the examples of each batch, those of like size together."""
     sizes = [
-        (
-            batching.bucket(len(example.inputs), _LEAST_PROMPT),
-            sum(map(len, example.option_tokens)),
-        )
+        (batching.prompt_width(len(example.inputs)), sum(map(len, example.option_tokens)))
         for example in examples
     ]
     return batching.longest_first(sizes, batch_size)
@@ -200,11 +182,7 @@ def without_end(
 
 
 def score_without_prompts(
-    config: ModelConfig,
-    params: Params,
-    examples: Sequence[Example],
-    batch_size: int = 64,
-    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
+    scorer: Scorer, examples: Sequence[Example]
 ) -> list[Float[np.ndarray, " k"]]:
     """As `score_options`, but of the options alone: behind an empty prompt.
 
@@ -212,31 +190,23 @@ def score_without_prompts(
     no start token, else nothing but the start token. An option that several examples share is
     scored once.
     """
-    end = boundaries.end
-    ends = config.architecture == "encoder_decoder" or end in examples[0].inputs[-1:]
-    ends = ends or boundaries.start is None
-    every = config, params, examples, [[[end] * ends]] * len(examples), batch_size, boundaries
-    return [scores[0] for scores in score_content_free(*every)]
+    end = scorer.boundaries.end
+    ends = scorer.config.architecture == "encoder_decoder" or end in examples[0].inputs[-1:]
+    ends = ends or scorer.boundaries.start is None
+    prompts = [[[end] * ends]] * len(examples)
+    return [scores[0] for scores in score_content_free(scorer, examples, prompts)]
 
 
 def score_content_free(
-    config: ModelConfig,
-    params: Params,
-    examples: Sequence[Example],
-    prompts: Sequence[Sequence[Sequence[int]]],
-    batch_size: int = 64,
-    boundaries: Boundaries = Boundaries(),  # noqa: B008 (immutable)
+    scorer: Scorer, examples: Sequence[Example], prompts: Sequence[Sequence[Sequence[int]]]
 ) -> list[Float[np.ndarray, "c k"]]:
     """As `score_options`, but each example's options behind prompts of its own without content.
 
     Args:
-      config: the model.
-      params: its parameters.
+      scorer: the model.
       examples: with options.
       prompts: for each example c prompts as token ids: its own with words such as "N/A" in place of
         what it says (Zhao et al. 2021, section 5).
-      batch_size: as `score_options` has it.
-      boundaries: what sequences begin and end with.
 
     Returns:
       For each example float32 scores, a row for each prompt, for `normalisation.calibrated`. Where
@@ -253,7 +223,7 @@ def score_content_free(
         for at in range(0, len(ordered), _OPTIONS_AT_ONCE):
             some = tuple(ordered[at : at + _OPTIONS_AT_ONCE])
             alone.append(Example(prompt, "", (), option_tokens=some))
-    found = score_options(config, params, alone, batch_size, boundaries=boundaries)
+    found = score_all(scorer, alone)
     of = {
         (tuple(one.inputs), option): score
         for one, scores in zip(alone, found, strict=True)
@@ -286,20 +256,13 @@ def _check(config: ModelConfig, example: Example) -> None:
         )
 
 
-def _score_batch(
-    config: ModelConfig,
-    params: Params,
-    examples: Sequence[Example],
-    batch_size: int,
-    row_length: int,
-    boundaries: Boundaries,
-) -> list[OptionScores]:
-    prompts = [example.inputs for example in examples]
-    width = batching.bucket(max(map(len, prompts)), _LEAST_PROMPT)
-    arrays = batching.padded(prompts, batch_size, width), batching.lengths(prompts, batch_size)
-    read = _read(config, boundaries.start, params, *map(batching.place, arrays))
+def _score_batch(scorer: Scorer, examples: Sequence[Example]) -> list[OptionScores]:
+    config, params, size = scorer.config, scorer.params, scorer.batch_size
+    prompts = batching.place_prompts([example.inputs for example in examples], size)
+    read = _read(config, scorer.boundaries.start, params, prompts)
     pending = []
-    for rows in _deal([example.option_tokens for example in examples], batch_size, row_length):
+    options = [example.option_tokens for example in examples]
+    for rows in option_rows.deal(options, size, scorer.row_length):
         used = len({row for row, _ in rows.options.values()})
         state = read
         if (rows.prompts[:used] != np.arange(used)).any():
@@ -320,55 +283,14 @@ def _score_batch(
     return result
 
 
-def _deal(
-    options: Sequence[Sequence[Sequence[int]]], batch_size: int, row_length: int
-) -> Iterator[_Rows]:
-    """Deals the options of all prompts to calls of `batch_size` rows.
-
-    Where the options of every prompt fit in one row, rows are prompts and nothing is gathered.
-    """
-    rows: list[tuple[int, list[int]]] = []  # prompt and options
-    for prompt, tokens in enumerate(options):
-        free = 0
-        for option, one in enumerate(tokens):
-            if option == 0 or len(one) > free:
-                rows.append((prompt, []))
-                free = row_length
-            rows[-1][1].append(option)
-            free -= len(one)
-    for start in range(0, len(rows), batch_size):
-        yield _pack(options, rows[start : start + batch_size], batch_size)
-
-
-def _pack(
-    options: Sequence[Sequence[Sequence[int]]], rows: Sequence[tuple[int, list[int]]], count: int
-) -> _Rows:
-    places = batching.bucket(max(len(members) for _, members in rows), _LEAST_PLACES)
-    longest = max(sum(len(options[p][o]) - 1 for o in members) for p, members in rows)
-    width = batching.bucket(longest, _LEAST_ROW)
-    prompts, first = np.zeros(count, np.int32), np.full((count, places), PAD_ID, np.int32)
-    tokens = np.zeros((4, count, width), np.int32)
-    where = {}
-    for row, (prompt, members) in enumerate(rows):
-        prompts[row], at = prompt, 0
-        for place, option in enumerate(members):
-            one = options[prompt][option]
-            where[prompt, option] = row, place
-            first[row, place] = one[0]
-            span = slice(at, at := at + len(one) - 1)
-            index = np.arange(len(one) - 1)
-            tokens[:, row, span] = one[:-1], one[1:], index * 0 + place + 1, index
-    return _Rows(prompts, first, *tokens, where)
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _read(
     config: ModelConfig,
     start: int | None,
     params: Params,
-    tokens: Int[Array, "P S"],
-    lengths: Int[Array, " P"],
+    prompts: batching.Prompts,
 ) -> tuple[Float[Array, "P V"], decoding.Cache]:
+    tokens, lengths, _ = prompts
     logits, cache = decoding.start(config, params, tokens, lengths, room=0, start_token=start)
     return jax.nn.log_softmax(logits), cache
 

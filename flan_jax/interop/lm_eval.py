@@ -221,10 +221,10 @@ class FlanJaxLM(TemplateLM):
         return context[-room:]
 
     def _scores(self, examples: list[Example]) -> Iterator[tuple[int, scoring.OptionScores]]:
-        every = self.config, self.params, examples, self._rows(len(examples))
+        model, size = (self.config, self.params), self._rows(len(examples))
+        scorer = scoring.Scorer(*model, size, boundaries=self._boundaries)
         with jax.set_mesh(self.mesh):
-            batches = scoring.iterate_option_scores(*every, boundaries=self._boundaries)
-            for positions, found in batches:
+            for positions, found in scoring.iterate_option_scores(scorer, examples):
                 some = [examples[position] for position in positions]
                 scoring.check_finite(some, [one.scores for one in found])
                 yield from zip(positions, found, strict=True)
