@@ -4,11 +4,14 @@ import gzip
 import importlib.util
 import json
 
+import numpy as np
 import pytest
 
 from flan_jax.data.facts import with_facts
 from flan_jax.evaluation import ifeval, metrics
+from flan_jax.evaluation.examples import Example, ExampleSet
 from flan_jax.evaluation.ifeval import texts
+from flan_jax.evaluation.tally import Tally
 
 needs_langdetect = pytest.mark.skipif(
     importlib.util.find_spec("langdetect") is None, reason="langdetect is not installed"
@@ -292,6 +295,17 @@ def test_an_empty_response_follows_nothing():
 def test_what_cannot_be_judged_is_an_error(asked, message):
     with pytest.raises(ValueError, match=message):
         ifeval.strict("text", [asked])
+
+
+def test_what_is_to_be_checked_is_no_majority_answer():
+    facts = with_facts(["1001"], instruction_id_list=["punctuation:no_comma"], kwargs=[{}])
+    example = Example([1], "Say it without a comma.", tuple(facts))
+    named = {"cluster": "ifeval", "templates": ("{prompt}",), "ranked": False}
+    for metric, expected in (("ifeval_prompt_strict", np.nan), ("exact_match", 1.0)):
+        examples = ExampleSet("x:zero_shot", "x", metrics=(metric,), examples=(example,), **named)
+        tally = Tally(examples)
+        tally.add(0, {"prediction": "So be it."})
+        np.testing.assert_equal(tally.scores("").majority, expected)
 
 
 def test_scores_by_prompt_and_by_instruction():

@@ -13,7 +13,7 @@ import pytest
 import scored
 from rich.console import Console
 
-from flan_jax.evaluation import report, report_page, report_plots
+from flan_jax.evaluation import report, report_page, report_plots, results
 from flan_jax.evaluation.results import Results, Score
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\""
@@ -114,6 +114,28 @@ def test_verdict_when_nothing_was_held_out(tmp_path):
     run = scored.make_results("tuned", {"topics": 0.9})
     record, _, _ = write(make_report(systems={"tuned": run}), tmp_path)
     assert "says nothing about generalisation" in record["verdict"][0]
+
+
+def test_where_references_are_no_answers_there_is_no_majority(tmp_path):
+    run = scored.make_results("tuned", scored.TUNED)
+    tasks = [
+        dataclasses.replace(task, majority=float("nan")) if task.task == "animals_1" else task
+        for task in run.tasks
+    ]
+    run = dataclasses.replace(run, tasks=tuple(tasks))
+    results.save(run, str(tmp_path / "results.json"))
+    loaded = results.load(str(tmp_path / "results.json"))
+    assert [task.majority for task in loaded.tasks[1:]] == [0.55] * 7
+    record, table, page = write(make_report(systems={"tuned": loaded}), tmp_path)
+    animals, moods = record["clusters"]["animals"], record["clusters"]["moods"]
+    assert animals["tasks"]["animals_1"]["majority"] is animals["majority"] is None
+    assert animals["tasks"]["animals_2"]["majority"] == moods["majority"] == 0.55
+    # Nor has a mean of which it is a part.
+    assert "most frequent answer" not in " ".join(record["verdict"])
+    (row,) = re.findall(r"^ *animals .*$", table, re.MULTILINE)
+    assert row.split()[-3:] == ["50.0", "–", "120"]
+    assert page.count('class="majority"') == 4  # of the other three clusters, and the legend
+    assert "nan" not in (table + page).lower()
 
 
 class Parser(html.parser.HTMLParser):

@@ -164,7 +164,8 @@ def _compare(key: str, summaries: Mapping[str, Summary], names: list[str], where
     others = {name: summary.mean(names) for name, summary in summaries.items() if name != key}
     parts = [_against(score - chance, "chance", chance)]
     parts += [_against(score - other, label(name), other.value) for name, other in others.items()]
-    parts.append(_against(score - majority, "the most frequent answer", majority))
+    if not math.isnan(majority):
+        parts.append(_against(score - majority, "the most frequent answer", majority))
     low, high = score.interval
     subject_name = f"the {label(key)} model" if key in LABELS else key
     return (

@@ -4,6 +4,7 @@ Positions are percentages of the plot's width, so a plot fits a phone or a wide 
 and marks keep their size. Colours are CSS variables of the page, which has a light and a dark set.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -44,12 +45,13 @@ def interval_row(
       scores: score of each system.
       hints: what to show where the pointer rests, for each system.
       chance: from 0 to 1; a solid line.
-      majority: from 0 to 1; a dotted line.
+      majority: from 0 to 1; a dotted line; NaN for none.
     """
     height = _LANE * len(scores) + 8
     parts = [_grid(height)]
     parts.append(_vertical(chance, height, "chance", f"chance {100 * chance:.1f}"))
-    parts.append(_vertical(majority, height, "majority", f"majority {100 * majority:.1f}"))
+    if not math.isnan(majority):
+        parts.append(_vertical(majority, height, "majority", f"majority {100 * majority:.1f}"))
     for system, (score, hint) in enumerate(zip(scores, hints, strict=True)):
         top = 4 + _LANE * (system + 0.5)
         low, high = score.interval

@@ -1,5 +1,6 @@
 """The scores of a report: bars and table of clusters, chance taken out, each seed."""
 
+import math
 from collections.abc import Mapping
 from html import escape
 
@@ -38,10 +39,9 @@ def cluster_plot(summaries: Mapping[str, Summary], upper_bound: str) -> str:
 
 def _legend(summaries: Mapping[str, Summary], upper_bound: str) -> str:
     entries = [(plots.legend_mark(i), _column(key, upper_bound)) for i, key in enumerate(summaries)]
-    entries += [
-        (plots.legend_mark("chance"), "chance"),
-        (plots.legend_mark("majority"), "majority (most frequent answer)"),
-    ]
+    entries.append((plots.legend_mark("chance"), "chance"))
+    if not all(math.isnan(one.majority) for one in html.subject(summaries).clusters.values()):
+        entries.append((plots.legend_mark("majority"), "majority (most frequent answer)"))
     items = "".join(f"<li>{symbol}{escape(text)}</li>" for symbol, text in entries)
     return f'<ul class="legend">{items}</ul>'
 

@@ -38,7 +38,8 @@ class TaskScores:
       examples: source indices, in the order of axis N.
       statistics: for each metric float64 [N, T, K]; NaN where a template did not render an example.
       chance: expected score of picking an option at random; 0 for free generation.
-      majority: score of always giving the most frequent answer text.
+      majority: score of always giving the most frequent answer text; NaN where references are no
+        answers, as IFEval's are not.
       samples: a few scored examples to show.
       cache: name of the cache that was scored.
       left_out: what the cache could not hold (see `examples.ExampleSet`), by kind.
@@ -166,6 +167,7 @@ class ClusterSummary:
 
     @property
     def majority(self) -> float:
+        """The mean over tasks; NaN where one has none, as it then compares with no score."""
         return float(np.mean([task.scores.majority for task in self.tasks]))
 
 
@@ -377,14 +379,15 @@ def _task_to_json(task: TaskScores) -> dict:
         name: np.where(np.isnan(values), None, values.astype(object)).tolist()
         for name, values in task.statistics.items()
     }
-    return {**record, "statistics": statistics}
+    majority = None if np.isnan(task.majority) else task.majority
+    return {**record, "majority": majority, "statistics": statistics}
 
 
 def _task_from_json(record: dict) -> TaskScores:
     statistics = {
         name: np.array(values, dtype=np.float64) for name, values in record["statistics"].items()
     }
+    majority = float("nan") if record["majority"] is None else record["majority"]
     listed = ("metrics", "templates", "examples", "samples")
-    return TaskScores(
-        **{**record, **{name: tuple(record[name]) for name in listed}, "statistics": statistics}
-    )
+    tuples = {name: tuple(record[name]) for name in listed}
+    return TaskScores(**{**record, **tuples, "majority": majority, "statistics": statistics})

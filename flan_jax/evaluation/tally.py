@@ -67,12 +67,17 @@ class Tally:
             examples=tuple(self._sources),
             statistics=self._statistics,
             chance=_mean_over_templates(examples.examples, _chance),
-            majority=_mean_over_templates(examples.examples, _majority),
+            majority=self._majority(),
             samples=tuple(record for _, (_, record) in sorted(self._samples.items())),
             cache=examples.cache,
             left_out=examples.left_out,
             prompts=prompts,
         )
+
+    def _majority(self) -> float:
+        if not all(metric.of_answers for metric in self._metrics):
+            return float("nan")
+        return _mean_over_templates(self._examples.examples, _majority)
 
 
 def right_answers(example: Example) -> tuple[str, ...]:

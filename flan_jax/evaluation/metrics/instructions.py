@@ -58,13 +58,18 @@ METRICS = tuple(
     for loose, kind in enumerate(("strict", "loose"))
     for metric in (
         Metric(
-            f"ifeval_prompt_{kind}", 1, functools.partial(_by_prompt, bool(loose)), combine_mean
+            f"ifeval_prompt_{kind}",
+            1,
+            functools.partial(_by_prompt, bool(loose)),
+            combine_mean,
+            of_answers=False,
         ),
         Metric(
             f"ifeval_instruction_{kind}",
             2,
             functools.partial(_by_instruction, bool(loose)),
             combine_by_instruction,
+            of_answers=False,
         ),
     )
 )

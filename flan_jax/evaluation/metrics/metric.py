@@ -28,6 +28,8 @@ class Metric:
       alone: statistics of one example -> its own score, where `combine` has none for it.
       grouped: whether the first statistic is the code of a group (`code_of`) whose examples belong
         together, as answers to one question do, so that resamples must take all of them or none.
+      of_answers: whether references are right answers. IFEval's are not: they say what a verdict
+        needs, and the most frequent of them is no baseline.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Metric:
     over_sample: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     alone: Callable[[Sequence[float]], float] | None = None
     grouped: bool = False
+    of_answers: bool = True
 
     def score(
         self, statistics: Float[np.ndarray, "N K"], weights: Float[np.ndarray, "R N"]
