@@ -84,9 +84,7 @@ def test_stop_texts_end_answers_and_free_their_rows(model):
     stop = (longest[2:4], longest[5:8])  # the first text of several that appears counts
     how = DecodingConfig(stop=stop)
     for batch_size in (2, 6):
-        answers = generation.generate(
-            *model, prompts, 40, batch_size, decoding=how, decode=letters
-        )
+        answers = generation.generate(*model, prompts, 40, batch_size, decoding=how, decode=letters)
         texts = list(map(letters, answers))
         expected = [min((text.split(one)[0] for one in stop), key=len) for text in whole]
         assert [generation.until_stop(text, stop) for text in texts] == expected

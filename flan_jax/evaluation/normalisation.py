@@ -22,16 +22,12 @@ def total(scores: Scores, example: Example, unconditional: Scores | None = None)
     return scores
 
 
-def mean_per_token(
-    scores: Scores, example: Example, unconditional: Scores | None = None
-) -> Scores:
+def mean_per_token(scores: Scores, example: Example, unconditional: Scores | None = None) -> Scores:
     """Log-probability by token, end of sequence included (Brown et al., 2020, section 2.4)."""
     return scores / np.array([len(tokens) for tokens in example.option_tokens])
 
 
-def mean_per_byte(
-    scores: Scores, example: Example, unconditional: Scores | None = None
-) -> Scores:
+def mean_per_byte(scores: Scores, example: Example, unconditional: Scores | None = None) -> Scores:
     """Log-probability by byte of the option's text in UTF-8, whatever the vocabulary.
 
     The `acc_bytes` of Gao et al., "Multiple Choice Normalization in LM Evaluation" (2021). A text

@@ -237,8 +237,7 @@ def _token_rows(example: Example) -> Sequence[Sequence[int]]:
 def _check_tokens(config: ModelConfig, examples: ExampleSet) -> None:
     """A token beyond the embedding would silently read as another one."""
     highest = max(
-        max(max(row, default=0) for row in _token_rows(example))
-        for example in examples.examples
+        max(max(row, default=0) for row in _token_rows(example)) for example in examples.examples
     )
     if highest >= config.vocab_size:
         raise ValueError(
