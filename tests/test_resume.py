@@ -42,8 +42,8 @@ def die():
 
 def kill_in_background_save(step):
     save = Checkpoints.save
-    def save_and_die(self, state, at, progress):
-        save(self, state, at, progress)
+    def save_and_die(self, state, at, *rest):
+        save(self, state, at, *rest)
         if at == step:
             half = Path(folder) / "checkpoints" / f"{step}.orbax-checkpoint-tmp"
             while not half.exists():
