@@ -241,9 +241,7 @@ def _seqio_recipe(name, split, vocabulary, config, evaluation) -> Recipe:
         facts["form"] = facts["form"] | {"evaluation": kind}
         facts["metrics"] = ["accuracy"] if facts["has_options"] else ["exact_match"]
 
-    def rows(
-        statistics: Statistics, part: int, parts: int, workers: int = 0
-    ) -> Iterator[Columns]:
+    def rows(statistics: Statistics, part: int, parts: int, workers: int = 0) -> Iterator[Columns]:
         tokeniser = Tokeniser(
             vocabulary, config, evaluation, lambda index: f"{name} {split}:{index}", statistics
         )

@@ -357,9 +357,7 @@ class Renderer:
         }
 
     @classmethod
-    def from_facts(
-        cls, facts: Mapping[str, Any], count_tokens: Callable[[str], int]
-    ) -> "Renderer":
+    def from_facts(cls, facts: Mapping[str, Any], count_tokens: Callable[[str], int]) -> "Renderer":
         """Makes the renderer of which facts were given.
 
         Args:

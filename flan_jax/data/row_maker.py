@@ -100,9 +100,7 @@ class RowMaker:
           FileNotFoundError: the vocabulary's file is not there.
         """
         vocabulary = vocabularies.from_facts(facts["vocabulary"])
-        renderer = Renderer.from_facts(
-            facts["renderer"], lambda text: len(vocabulary.encode(text))
-        )
+        renderer = Renderer.from_facts(facts["renderer"], lambda text: len(vocabulary.encode(text)))
         return cls(vocabulary, renderer, CacheConfig(**facts["config"]))
 
     def map(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Made]]:

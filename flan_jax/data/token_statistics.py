@@ -36,9 +36,7 @@ class Statistics:
     """
 
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SIDES, 0))
-    lengths: dict[str, Counter] = field(
-        default_factory=lambda: {side: Counter() for side in SIDES}
-    )
+    lengths: dict[str, Counter] = field(default_factory=lambda: {side: Counter() for side in SIDES})
     max_token_id: int = 0
     truncated_tokens: int = 0
     unknown_tokens: int = 0
