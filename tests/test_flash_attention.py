@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import topologies
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+    AbstractDevice,
+    AbstractMesh,
+    AxisType,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+)
 from small_models import ENCODER_DECODER
 
 from flan_jax.data.assembly import encoder_decoder_rows
@@ -308,11 +315,14 @@ def test_rows_and_heads_are_split_over_a_mesh():
 def test_the_gpu_kernels_are_lowered_to_triton():
     """Lowering needs no GPU; `benchmarks/attention.py` is what runs them on one."""
     shapes, segments = _shapes(256)
-    lowered = (
-        jax.jit(functools.partial(_forward_and_backward, platform="gpu"))
-        .trace(*shapes, segments)
-        .lower(lowering_platforms=("cuda",))
-    )
+    # From jax 0.12 on, Triton asks for which GPU.
+    device = AbstractDevice(device_kind="NVIDIA H100", num_cores=None, platform="gpu")
+    with jax.sharding.use_abstract_mesh(AbstractMesh((1,), ("data",), abstract_device=device)):
+        lowered = (
+            jax.jit(functools.partial(_forward_and_backward, platform="gpu"))
+            .trace(*shapes, segments)
+            .lower(lowering_platforms=("cuda",))
+        )
     # Forward; the gradients by keys and values, by queries, and of the bias near the diagonal.
     assert lowered.as_text().count("__gpu$xla.gpu.triton") == 4
 
