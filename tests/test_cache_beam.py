@@ -24,7 +24,7 @@ def make_row(rng, index):
 @task(
     "beam_task",
     cluster="qa",
-    source=generated(make_row, {"train": 25}),
+    source=generated(make_row, {"train": 125}),  # one is broken: 1% may be
     templates=(Template("{question}"), Template("the question: {question}")),
     example={"question": "is it", "answer": "yes"},
 )
@@ -76,7 +76,7 @@ def test_rows_and_counts_are_those_of_the_ordinary_builder(tmp_path, small_vocab
 
 
 def test_more_shards_than_examples(tmp_path, small_vocabulary):
-    assert store.open_cache(build(small_vocabulary, tmp_path, shards=30)).num_examples == 23
+    assert store.open_cache(build(small_vocabulary, tmp_path, shards=130)).num_examples == 123
 
 
 def test_documents_cannot_be_joined(tmp_path, small_vocabulary):
