@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Unbuffered, a program's line is written in parts, and lines of two processes mix in one pipe.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

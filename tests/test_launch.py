@@ -203,11 +203,10 @@ def test_runs_of_the_pages_fit_the_devices_of_each_slice(page, devices):
 
 def test_the_local_launch_of_the_page_prints_what_it_says():
     (block,) = [block for block in commands("gpu.md") if "--local 2" in block]
-    # Unbuffered, Python writes the end of a line by itself, and lines of two processes mix.
-    settings = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": ""}
     result = subprocess.run(
         ["bash", "-c", block.replace("python -c", f"{sys.executable} -c")],
-        cwd=REPOSITORY, env=os.environ | settings, capture_output=True, text=True, timeout=200,
+        cwd=REPOSITORY, env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     lines = sorted(result.stdout.strip().splitlines())
     assert lines == ["process 0 of 2, 1 here", "process 1 of 2, 1 here"], result.stderr
