@@ -9,7 +9,7 @@ import small_models
 from quick_compilation import compile_quickly  # noqa: F401
 from test_scoring import MODELS
 
-from flan_jax.evaluation import generation
+from flan_jax.evaluation import continuous, generation
 from flan_jax.model import transformer
 
 MAX_LENGTH = 6
@@ -53,11 +53,26 @@ def greedy_by_full_forward(config, params, prompts):
 def test_equals_the_argmax_of_the_full_forward_for_any_batch_size(model):
     prompts = make_prompts(24)
     expected = greedy_by_full_forward(*model, prompts)
-    # Of 64 rows some stay empty, and the last few go on as a smaller batch; of 7 and 1 all are
+    # Of 64 rows some stay empty, and the last ones go on as smaller batches; of 7 and 1 all are
     # replaced.
     for batch_size in (64, 7, 1):
         assert generation.generate(*model, prompts, MAX_LENGTH, batch_size) == expected
     assert len({tuple(answer) for answer in expected}) > 1
+
+
+def test_rows_without_a_prompt_are_given_up(model, monkeypatch):
+    sizes, advance = [], continuous._advance
+
+    def noted(*arguments):
+        sizes.append(arguments[3].token.shape[0])
+        return advance(*arguments)
+
+    monkeypatch.setattr(continuous, "_advance", noted)
+    generation.generate(*model, make_prompts(24), MAX_LENGTH, 64)
+    assert sizes[0] == 32 and sizes == sorted(sizes, reverse=True) and set(sizes) <= {32, 16}
+    sizes.clear()
+    generation.generate(*model, make_prompts(24), MAX_LENGTH, 7)
+    assert set(sizes) == {7}  # too few rows to be worth another program
 
 
 def test_texts_are_encoded_cut_and_decoded():

@@ -26,7 +26,8 @@ from flan_jax.model.layers import Params
 from flan_jax.parallel.rules import constrain
 
 _REFILLS = 8  # rows are replaced when this part of them has ended
-# The last rows go on as a batch of this part of the size, where steps of a small one are faster.
+# Where nothing waits, the last rows go on as a batch of half the size and then of a quarter: its
+# steps are faster, and below that not by enough to pay for compiling them.
 _LAST, _LEAST_SHRUNK = 4, 32
 _STOP_EVERY = 16  # steps between two looks for stop texts, which the host alone can see
 
@@ -80,7 +81,6 @@ def run(
         return
     batch_size, decoding = generator.batch_size, generator.decoding
     size = batching.refill_size(batch_size, _REFILLS)
-    few = batching.refill_size(batch_size, _LAST) if batch_size >= _LEAST_SHRUNK else batch_size
     order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]), reverse=True)
     waiting = deque((at, sample) for at in order for sample in range(decoding.samples))
     read = functools.partial(_read_units, generator, prompts, numbers)
@@ -88,10 +88,14 @@ def run(
     slots = read([unit for unit in owners if unit], batch_size)
     split = model_decoding.split_params(generator.params)
     width = batching.prompt_width(len(prompts[order[0]]))
-    while any(owners):
-        active = sum(unit is not None for unit in owners)
-        # At the end the last few rows go on as a smaller batch.
-        last = few if not waiting and few < len(owners) and active > few else 0
+    while active := sum(unit is not None for unit in owners):
+        fewer = _fewer_rows(batch_size, len(owners))
+        while not waiting and active <= fewer < len(owners):
+            rows = sorted(range(len(owners)), key=lambda row: owners[row] is None)[:fewer]
+            owners = [owners[row] for row in rows]
+            slots = _take(slots, batching.place(np.array(rows, np.int32)))
+            fewer = _fewer_rows(batch_size, fewer)
+        last = fewer if fewer < active else 0
         replaced = min(size, len(waiting), active) if waiting else active - last
         enough = np.int32(len(owners) - active + replaced)
         steps = np.int32(_STOP_EVERY if cut else generator.max_length)
@@ -99,10 +103,6 @@ def run(
         ready, slots = _collect(slots, owners, decoding.boundaries.end, cut)
         if ready:
             yield ready
-        if not waiting and 0 < sum(map(bool, owners)) <= few < len(owners):
-            rows = sorted(range(len(owners)), key=lambda row: owners[row] is None)[:few]
-            owners = [owners[row] for row in rows]
-            slots = _take(slots, batching.place(np.array(rows, np.int32)))
         while waiting and (free := [i for i, unit in enumerate(owners) if unit is None]):
             if len(free) < min(size, len(waiting)) and any(owners):
                 break
@@ -116,6 +116,13 @@ def run(
             if 2 * (needed := batching.prompt_width(max(lengths))) <= width:
                 slots, width = _narrow(slots, width - needed), needed
             slots = _insert(slots, read(units, size), batching.place(places))
+
+
+def _fewer_rows(batch_size: int, rows: int) -> int:
+    """Rows of the next smaller batch, or as many where there is none."""
+    if batch_size < _LEAST_SHRUNK:
+        return rows
+    return min(rows, max(batching.refill_size(batch_size, _LAST), batching.refill_size(rows, 2)))
 
 
 def check_sound(sound: Bool[np.ndarray, " n"], prompts: Sequence[int]) -> None:

@@ -271,14 +271,15 @@ def output(config: ModelConfig, params: Params, x: Float[Array, "B T D"]) -> Out
 
     Args:
       config: says whether and how the embeddings are tied.
-      params: parameters of the whole transformer.
+      params: parameters of the whole transformer, or those of `decoding.split_params`.
       x: normalised last hidden states.
     """
     if config.tie_embeddings and config.scaling == "t5":
         # T5 with unit-variance embeddings: keeps the initial logits at unit variance too.
         x = x * config.d_model**-0.5
-    kernel = params["embedding" if config.tie_embeddings else "head"].astype(config.dtype)
-    return Output(x, kernel, config.tie_embeddings, config.logit_softcap)
+    rows_first = config.tie_embeddings or "head_by_rows" in params
+    name = "embedding" if config.tie_embeddings else "head_by_rows" if rows_first else "head"
+    return Output(x, params[name].astype(config.dtype), rows_first, config.logit_softcap)
 
 
 def logits_of(output: Output) -> Float[Array, "B T V"]:
