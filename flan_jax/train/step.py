@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from flan_jax.batch import Batch
 from flan_jax.model.layers import Output
-from flan_jax.parallel import rules
+from flan_jax.parallel import platform, rules
 from flan_jax.train import rounding
 from flan_jax.train.losses import LossConfig, LossSums, chunked_cross_entropy
 from flan_jax.train.schedules import Schedule
@@ -37,7 +37,7 @@ def make_train_step(
     gradient_accumulation: int = 1,
     state_shardings: PyTree = None,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Builds the jitted training step; it donates the state it is given.
+    """Builds the jitted training step for the current mesh; it donates the state it is given.
 
     The loss is the mean over target tokens of the whole batch, so accumulating gradients over
     microbatches gives the gradient of the batch whatever their shares of real tokens. Dropout is
@@ -85,7 +85,12 @@ def make_train_step(
         }
         return _next_state(state, updates, opt_state, finite, key), metrics
 
-    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, None))
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=(state_shardings, None),
+        compiler_options=platform.compiler_options(),
+    )
 
 
 def _loss_sum(

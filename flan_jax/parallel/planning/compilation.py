@@ -82,17 +82,17 @@ def abstract_train_state(job: Job, mesh: Mesh) -> tuple[TrainState, Any]:
 def trace_train_step(job: Job, mesh: Mesh) -> jax.stages.Traced:
     """Traces the train step that `train.loop` runs, over a mesh of any devices."""
     abstract, optimizer = abstract_train_state(job, mesh)
-    step = make_train_step(
-        functools.partial(transformer.output, job.model),
-        optimizer,
-        make_schedule(job.optimizer, 1000),
-        job.loss,
-        jax.random.key(0),
-        job.gradient_accumulation,
-        jax.tree.map(lambda leaf: leaf.sharding, abstract),
-    )
     batch = abstract_batch(job.feed, mesh, job.model.prefix_lm)
     with using(mesh):
+        step = make_train_step(
+            functools.partial(transformer.output, job.model),
+            optimizer,
+            make_schedule(job.optimizer, 1000),
+            job.loss,
+            jax.random.key(0),
+            job.gradient_accumulation,
+            jax.tree.map(lambda leaf: leaf.sharding, abstract),
+        )
         return step.trace(abstract, batch)
 
 
