@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from flan_jax import storage
+
 # Unpacked bytes at most for a packed one; more is a bomb (deflate's own limit is about 1,032).
 MAX_RATIO = 1000
 _LINK = 0o120000
@@ -46,10 +48,12 @@ def unpack(archive: str | Path, target: str | Path) -> Path:
       The folder.
 
     Raises:
-      ArchiveError: it is no such archive, is broken, a member would be written elsewhere or is no
-        plain file, or it would become more than `MAX_RATIO` times as large.
+      ArchiveError: a path is remote; or it is no such archive, is broken, a member would be written
+        elsewhere or is no plain file, or it would become more than `MAX_RATIO` times as large.
       FileExistsError: the folder exists.
     """
+    if remote := next(filter(storage.is_remote, (archive, target)), None):
+        raise ArchiveError(f"{remote}: expected a local path; fetch archives, and unpack them here")
     archive, target = Path(archive), Path(target)
     if target.exists():
         raise FileExistsError(f"{target} exists; remove it, or name another folder")

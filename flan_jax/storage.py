@@ -78,6 +78,10 @@ class RemotePath:
         """Whether it is a folder."""
         return self._system.isdir(str(self))
 
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return self._system.isfile(str(self))
+
     def iterdir(self) -> Iterator["RemotePath"]:
         """What lies in the folder, in order of name."""
         for entry in sorted(self._system.ls(str(self), detail=False)):
@@ -109,14 +113,9 @@ class RemotePath:
         """Returns what is in the file as UTF-8 text."""
         return self.read_bytes().decode()
 
-    def write_text(self, text: str) -> None:
-        """Writes the file as UTF-8 text."""
-        self.write_bytes(text.encode())
-
-    def unlink(self, missing_ok: bool = False) -> None:
+    def unlink(self) -> None:
         """Removes the file."""
-        if not missing_ok or self.exists():
-            self._system.rm_file(str(self))
+        self._system.rm_file(str(self))
 
     def rmtree(self) -> None:
         """Removes the folder with all that is in it."""

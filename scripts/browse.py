@@ -13,7 +13,6 @@ minute. FORCE_COLOR=1 keeps the colours for `less -R`.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from flan_jax import configuration
 
@@ -30,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
         if arguments.html:
             from flan_jax.data import catalogue
 
-            print(catalogue.write(arguments.name, collection, lengths, Path(arguments.html)))
+            print(catalogue.write(arguments.name, collection, lengths, arguments.html))
             return
         from flan_jax.data import browse, browse_terminal
 

@@ -15,9 +15,8 @@ each line of a file begins one of its own.
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from flan_jax import configuration
+from flan_jax import configuration, storage
 from flan_jax.data.declarations import RowError
 
 
@@ -60,12 +59,17 @@ def answer_file(
     answer: Callable[[list[list[str]]], list[str]], input_file: str, output_file: str | None
 ) -> None:
     """Answers each line of a file; a line break within an answer is written as backslash and n."""
-    chats = [[unescape(line)] for line in Path(input_file).read_text().splitlines()]
+    # Texts hold other marks that str.splitlines() takes for the end of a line.
+    given = storage.path(input_file).read_text().split("\n")
+    given = given if given[-1] else given[:-1]
+    chats = [[unescape(line.removesuffix("\r"))] for line in given]
+    if output_file is not None:  # before the answers are worked out
+        storage.path(output_file).parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(text.replace("\n", "\\n") + "\n" for text in answer(chats))
     if output_file is None:
         sys.stdout.write(lines)
     else:
-        Path(output_file).write_text(lines)
+        storage.write_atomically(output_file, lines.encode())
 
 
 def converse(answer: Callable[[list[list[str]]], list[str]]) -> None:

@@ -1,7 +1,6 @@
 """The vocabulary that published data sets are tokenised with, if nothing else is said: T5's."""
 
-from pathlib import Path
-
+from flan_jax import storage
 from flan_jax.data.task_modules import T5_VOCABULARY
 from flan_jax.data.vocabulary import Vocabulary
 
@@ -15,5 +14,5 @@ def default_vocabulary(data_dir: str | None) -> Vocabulary:
     Returns:
       The vocabulary; one from the bucket is read when it is first needed.
     """
-    local = Path(data_dir or "") / "tokenizers" / "t5_spiece.model"
-    return Vocabulary(str(local) if data_dir and local.exists() else T5_VOCABULARY)
+    kept = storage.path(data_dir) / "tokenizers" / "t5_spiece.model" if data_dir else None
+    return Vocabulary(str(kept) if kept and kept.is_file() else T5_VOCABULARY)

@@ -49,6 +49,15 @@ def test_members_that_lead_outside_are_refused(tmp_path, make, ending, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == [bad.name]
 
 
+def test_remote_paths_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a folder `memory:` would be made
+    local = _zip(tmp_path / "a.zip", {"x.json": b"1"})
+    for paths in ((local, "memory://bucket/out"), ("memory://bucket/a.zip", tmp_path / "out")):
+        with pytest.raises(archives.ArchiveError, match="memory://.*: expected a local path"):
+            archives.unpack(*paths)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
 def test_links_and_devices_are_refused(tmp_path):
     link = _tar(tmp_path / "link.tar.gz", {"a": b""}, type=tarfile.SYMTYPE, linkname="/etc/passwd")
     with pytest.raises(archives.ArchiveError, match="member 'a' is a link or a device"):

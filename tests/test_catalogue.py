@@ -46,7 +46,7 @@ def made(small_vocabulary, tmp_path_factory):
     with browsed.empty_registries():
         browsed.register("browsed", str(folder / "data"), small_vocabulary)
         lengths = CacheConfig(256, 512)
-        said = catalogue.write("browsed", "browsed", lengths, folder / "catalogue.html")
+        said = catalogue.write("browsed", "browsed", lengths, f"file://{folder}/catalogue.html")
         entries = {one.name: one for one in catalogue.entries("browsed", "browsed", lengths)}
     assert "5 tasks, 4 of them with a row of the data" in said
     page = (folder / "catalogue.html").read_text(encoding="utf-8")

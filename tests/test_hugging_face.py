@@ -297,6 +297,8 @@ def test_import_and_export_of_run_folders(tmp_path):
     assert fingerprint.source_identity(run, None)[:16] in (target / "README.md").read_text()
     with pytest.raises(ConversionError, match="target exists"):
         hugging_face.export_folder(run, target)
+    with pytest.raises(ConversionError, match="memory://out: expected a local folder to write"):
+        hugging_face.export_folder(run, "memory://out")
     with pytest.raises(ConversionError, match="config.json: expected a local Hugging Face folder"):
         hugging_face.import_folder(tmp_path, str(tmp_path / "other"))
     assert {path.name for path in tmp_path.iterdir()} == {"source", "run", "target"}

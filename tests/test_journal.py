@@ -188,10 +188,11 @@ def test_the_weights_tell_journals_apart(params, caches, tmp_path, monkeypatch):
     assert all(header["task"] == "animals:zero_shot:rank" for header in headers)
 
 
-def test_a_remote_journal_is_kept_in_parts(params, caches, tmp_path, monkeypatch):
-    """Object stores cannot append; the finished journal is that of a local folder."""
+@pytest.mark.parametrize("place", ["memory://journal/{}", "file:///{}/remote"])
+def test_a_remote_journal_is_kept_in_parts(params, caches, tmp_path, monkeypatch, place):
+    """Object stores cannot append, others have real folders; it ends as that of a local folder."""
     monkeypatch.setattr(journal, "_PART_SECONDS", 0.0)
-    folder = f"memory://journal/{tmp_path.name}"
+    folder = place.format(tmp_path)
     append, calls = journal._Parts.append, []
 
     def append_some(sink, data):

@@ -40,9 +40,11 @@ def test_remote_paths_work_like_local_ones():
     assert storage.is_remote(folder) and storage.path(folder) is folder
     assert not folder.exists()
     folder.mkdir(parents=True)
-    (folder / "b.txt").write_text("B")
+    (folder / "b.txt").write_bytes(b"B")
     (folder / "a" / "c.bin").write_bytes(b"C")
     assert folder.is_dir() and (folder / "b.txt").exists()
+    files = {name: (folder / name).is_file() for name in ("b.txt", "a", "none")}
+    assert files == {"b.txt": True, "a": False, "none": False}
     assert [str(path) for path in folder.iterdir()] == [
         "memory://bucket/folder/a",
         "memory://bucket/folder/b.txt",
@@ -55,7 +57,6 @@ def test_remote_paths_work_like_local_ones():
     with pytest.raises(FileExistsError, match="memory://bucket/folder exists"):
         folder.mkdir()
     (folder / "b.txt").unlink()
-    (folder / "b.txt").unlink(missing_ok=True)
     with pytest.raises(FileNotFoundError):
         (folder / "b.txt").read_text()
     folder.rmtree()
@@ -121,7 +122,7 @@ def uploaded(tmp_path, name="cache", seed=0):
 def test_a_remote_mixture_feeds(tmp_path):
     uploaded(tmp_path, "a", 0), uploaded(tmp_path, "b", 1)
     local = write_mixture(tmp_path / "m.json", {"a": 1.0, "b": 2.0})
-    storage.path("memory://bucket/m.json").write_text((tmp_path / "m.json").read_text())
+    storage.path("memory://bucket/m.json").write_bytes((tmp_path / "m.json").read_bytes())
     config = feed.FeedConfig(16, 8, 4, window=30)
     here = next(feed.batches(feed.open_mixture(local), config, seed=0))[0]
     mixture = feed.open_mixture("memory://bucket/m.json", stage_dir=str(tmp_path / "stage"))

@@ -84,9 +84,10 @@ def test_unusable_models_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no SentencePiece model at"):
         Vocabulary(str(tmp_path / "none.model"))
     broken = tmp_path / "broken.model"
-    broken.write_bytes(b"no model")
-    with pytest.raises(ValueError, match="is not a SentencePiece model"):
-        Vocabulary(str(broken))
+    for content in (b"no model", b""):
+        broken.write_bytes(content)
+        with pytest.raises(ValueError, match="bytes. is not a SentencePiece model .* anew"):
+            Vocabulary(str(broken))
 
 
 def test_pure_modules_import_without_tensorflow():

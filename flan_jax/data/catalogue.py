@@ -1,6 +1,6 @@
 """The catalogue: what there is to say of each task of a collection, and a page of it.
 
-    write("flan2021", "flan2021", CacheConfig(1024, 256), Path("catalogue.html"))
+    write("flan2021", "flan2021", CacheConfig(1024, 256), "catalogue.html")
 
 Each template is shown with a row of the data where that is local, and else with the declared
 example. Nothing is downloaded.
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flan_jax import storage
 from flan_jax.data import samples
 from flan_jax.data.browse import (
     DOCUMENTS,
@@ -110,14 +111,14 @@ class Entry:
     warnings: tuple[str, ...]
 
 
-def write(name: str, collection: str, lengths: CacheConfig, path: Path) -> str:
+def write(name: str, collection: str, lengths: CacheConfig, path: str) -> str:
     """Writes the page.
 
     Args:
       name: a collection, a cluster, a mixture or a task: what the page lists.
       collection: name of the registered collection.
       lengths: lengths and seed of caches.
-      path: the file.
+      path: the file, local or remote.
 
     Returns:
       A line that says what was written.
@@ -130,8 +131,8 @@ def write(name: str, collection: str, lengths: CacheConfig, path: Path) -> str:
     began = time.perf_counter()
     found = entries(name, collection, lengths)
     page = catalogue_page.render(name, found, lengths).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(page)
+    storage.path(path).parent.mkdir(parents=True, exist_ok=True)
+    storage.write_atomically(path, page)
     local = sum(not entry.declared for entry in found)
     return (
         f"{path}: {len(found)} tasks, {local} of them with a row of the data, "

@@ -212,10 +212,11 @@ def _present(token: int) -> int | None:
 
 @functools.lru_cache(maxsize=8)
 def _load(path: str, model: bytes, extra_ids: int) -> sentencepiece.SentencePieceProcessor:
+    foreign = f"vocabulary: {path} ({len(model):,} bytes) is not a SentencePiece model"
     try:
         pieces = sentencepiece_model_pb2.ModelProto.FromString(model)
     except Exception as error:  # the error's type is protobuf's own and differs by its version
-        raise ValueError(f"vocabulary: {path} is not a SentencePiece model ({error})") from error
+        raise ValueError(f"{foreign} ({error}); get the file anew") from error
     for index in reversed(range(extra_ids)):
         pieces.pieces.add(
             # The underscore-like mark is SentencePiece's blank: sentinels begin words.
@@ -223,7 +224,10 @@ def _load(path: str, model: bytes, extra_ids: int) -> sentencepiece.SentencePiec
             score=0.0,
             type=sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED,
         )
-    processor = sentencepiece.SentencePieceProcessor(model_proto=pieces.SerializeToString())
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=pieces.SerializeToString())
+    except RuntimeError as error:  # an empty file is an empty message
+        raise ValueError(f"{foreign} ({error}); get the file anew") from error
     if processor.eos_id() < 0:
         raise ValueError(
             f"vocabulary: {path} has no token that ends a sequence; train the model with "

@@ -24,8 +24,9 @@ class GenerateRun:
       checkpoint: a training run's folder, or one checkpoint in it.
       step: which checkpoint of the run; None for the latest.
       mesh: devices along each mesh axis.
-      input_file: text file with an instruction a line; None to type them at a prompt.
-      output_file: where the answers go, a line each; None for the terminal.
+      input_file: text file with an instruction a line, local or remote; None to type them at a
+        prompt.
+      output_file: where the answers go, a line each; local or remote. None for the terminal.
       inputs_length: most tokens of a prompt; longer ones are cut at the end, and counted.
       max_decode_length: most tokens of an answer.
       batch_size: prompts at a time.

@@ -208,6 +208,7 @@ class _Parts:
 
     def _upload(self) -> None:
         if self._lines:
+            self._folder.mkdir(parents=True, exist_ok=True)  # some file systems need it
             (self._folder / f"{self._number:06d}").write_bytes(b"".join(self._lines))
             self._number += 1
         self._lines, self._since = [], time.monotonic()

@@ -24,7 +24,7 @@ from flan_jax.batch import EOS_ID, PAD_ID
 from flan_jax.data import vocabularies
 from flan_jax.data.tokenizer_json import TokenizerVocabulary
 from flan_jax.interop import families, imported, model_card, tensor_names, text_part, weights
-from flan_jax.interop.imported import ConversionError, Origin
+from flan_jax.interop.imported import ConversionError, Origin, new_folder
 from flan_jax.interop.safetensors_folder import TensorFolder, TensorWriter
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
@@ -132,7 +132,7 @@ def export_folder(
       report: called with each tensor's name and bytes.
 
     Raises:
-      ConversionError: the target exists, or `like` is no Hugging Face folder.
+      ConversionError: the target exists or is remote, or `like` is no Hugging Face folder.
       FamilyError: no family computes what the model does.
       RunFolderError: there is no such checkpoint, or it holds a soft prompt.
     """
@@ -176,11 +176,9 @@ def write_folder(
       card: the model card.
 
     Raises:
-      ConversionError: the target exists.
+      ConversionError: the target exists, or is remote.
     """
-    target = Path(target).absolute()
-    if target.exists():
-        raise ConversionError(f"{target} exists; choose another folder, or remove it")
+    target = new_folder(target)
     writes = jax.process_index() == 0
     aside = target.parent / f".{target.name}.{os.getpid()}.part"
     if writes:

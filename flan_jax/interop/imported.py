@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 import flan_jax
+from flan_jax import storage
 from flan_jax.data import vocabularies
 from flan_jax.data.vocabularies import AnyVocabulary
 from flan_jax.model.config import ModelConfig
@@ -46,6 +47,22 @@ def check_empty(output_dir: str) -> None:
     """
     if run_folder.committed_steps(output_dir):
         raise ConversionError(f"{output_dir} holds checkpoints already; choose another folder")
+
+
+def new_folder(target: str | Path) -> Path:
+    """Gives the absolute path of a local folder that is to be written.
+
+    Raises:
+      ConversionError: it exists, or is remote.
+    """
+    if storage.is_remote(target):
+        raise ConversionError(
+            f"{target}: expected a local folder to write; copy it to its place when it is there"
+        )
+    target = Path(target).absolute()
+    if target.exists():
+        raise ConversionError(f"{target} exists; choose another folder, or remove it")
+    return target
 
 
 def write_run(output_dir: str, config: ModelConfig, params: Params, origin: Origin) -> None:

@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 
 from flan_jax import storage
 from flan_jax.interop import families, model_card, tensor_names, weights
-from flan_jax.interop.imported import ConversionError
+from flan_jax.interop.imported import ConversionError, new_folder
 from flan_jax.model import transformer
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
@@ -56,7 +56,7 @@ def export_folder(
       mesh: devices that the parameters go through; None for all along `fsdp`.
 
     Raises:
-      ConversionError: the target exists, or the run trained all parameters.
+      ConversionError: the target exists or is remote, or the run trained all parameters.
       FamilyError: no family computes what the model does.
       RunFolderError: there is no such checkpoint.
     """
@@ -80,9 +80,7 @@ def export_folder(
         tensors = {"prompt_embeddings": weights.on_host(trained["prompt"]).astype(number)}
         content = prompt_config(config, adaptation, base_model)
     card = model_card.text(folder, step, config, family, library="peft")
-    target = Path(target).absolute()
-    if target.exists():
-        raise ConversionError(f"{target} exists; choose another folder, or remove it")
+    target = new_folder(target)
     if jax.process_index() > 0:
         return
     aside = target.parent / f".{target.name}.{os.getpid()}.part"
