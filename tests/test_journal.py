@@ -41,17 +41,16 @@ def caches(tmp_path_factory):
 
 
 def prepare():
-    """Rounds of one batch, and a clock that stands still."""
-    predictions._BATCHES_OF_A_ROUND = 1
+    """A clock that stands still."""
     engine.time = types.SimpleNamespace(monotonic=lambda: 0.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def prepared():
-    before = predictions._BATCHES_OF_A_ROUND, engine.time
+    before = engine.time
     prepare()
     yield
-    predictions._BATCHES_OF_A_ROUND, engine.time = before
+    engine.time = before
 
 
 def decode(tokens):
@@ -342,9 +341,14 @@ def test_killed_evaluations_go_on(caches, tmp_path):
     half = tmp_path / "half"
     process = evaluation(half, caches, kill_at=8)
     process.communicate(timeout=300)
-    finish(evaluation(half, caches, devices=8, mesh=[2, 2, 2]), 300)
-    finish(evaluation(tmp_path / "eight", caches, devices=8, mesh=[2, 2, 2]), 300)
+    eight = {"devices": 8, "mesh": [2, 2, 2]}
+    finish(evaluation(half, caches, **eight), 300)
+    finish(evaluation(tmp_path / "eight", caches, **eight), 300)
     assert answers(half) == answers(tmp_path / "eight") == answers(tmp_path / "whole")
+    process = evaluation(tmp_path / "eight_killed", caches, kill_at=20, **eight)
+    process.communicate(timeout=300)
+    finish(evaluation(tmp_path / "eight_killed", caches, **eight), 300)
+    assert contents(tmp_path / "eight_killed") == contents(tmp_path / "eight")
 
 
 @pytest.mark.slow

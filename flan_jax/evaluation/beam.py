@@ -10,7 +10,7 @@ Axes: B prompts, K beams, M answer tokens, V embedding rows; rows of the model a
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,7 +20,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.batch import PAD_ID
 from flan_jax.evaluation import batching
-from flan_jax.evaluation.continuous import Unit, check_sound
+from flan_jax.evaluation.continuous import Ended, check_sound
+from flan_jax.evaluation.row_schedule import Unit
 from flan_jax.evaluation.sampling import DecodingConfig, Generator
 from flan_jax.model import decoding as model_decoding
 from flan_jax.model.config import ModelConfig
@@ -59,21 +60,27 @@ class Beams(NamedTuple):
 
 
 def run(
-    generator: Generator, prompts: Sequence[Sequence[int]]
-) -> Iterator[list[tuple[Unit, list[int]]]]:
+    generator: Generator,
+    prompts: Sequence[Sequence[int]],
+    ended: Mapping[Unit, int] | None = None,
+) -> Iterator[Ended]:
     """As `continuous.run`, the best answer of each prompt; `batch_size` prompts at a time."""
     decoding, size = generator.decoding, generator.batch_size
     search = functools.partial(_search, generator.config, decoding, generator.max_length)
-    for positions in batching.longest_first([(len(prompt),) for prompt in prompts], size):
+    batches = batching.longest_first([(len(prompt),) for prompt in prompts], size)
+    for number, positions in enumerate(batches):
+        if ended and all((position, 0) in ended for position in positions.tolist()):
+            continue
         members = [prompts[position] for position in positions]
         placed = batching.place_prompts(members, size)
         answers, sound = map(np.asarray, search(generator.params, placed))
         check_sound(sound[: len(members)], positions.tolist())
         rows, end = answers[: len(members)].tolist(), decoding.boundaries.end
-        yield [
+        found = [
             ((int(position), 0), row[: row.index(end)] if end in row else row)
             for position, row in zip(positions, rows, strict=True)
         ]
+        yield Ended(number, found)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

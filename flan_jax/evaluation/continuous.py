@@ -8,8 +8,7 @@ Axes: B rows (slots), R rows that are read together, S prompt tokens, M answer t
 """
 
 import functools
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,6 +18,15 @@ from jaxtyping import Array, Bool, Int, Key
 
 from flan_jax.batch import PAD_ID
 from flan_jax.evaluation import batching
+from flan_jax.evaluation.row_schedule import (
+    Change,
+    Narrow,
+    Past,
+    Refill,
+    RowSchedule,
+    Shrink,
+    Unit,
+)
 from flan_jax.evaluation.sampling import DecodingConfig, Generator, choose, row_keys
 from flan_jax.model import decoding as model_decoding
 from flan_jax.model.config import ModelConfig
@@ -30,8 +38,6 @@ _REFILLS = 8  # rows are replaced when this part of them has ended
 # steps are faster, and below that not by enough to pay for compiling them.
 _LAST, _LEAST_SHRUNK = 4, 32
 _STOP_EVERY = 16  # steps between two looks for stop texts, which the host alone can see
-
-Unit = tuple[int, int]  # number of the prompt, number of the sample
 
 
 class Slots(NamedTuple):
@@ -56,12 +62,25 @@ class Slots(NamedTuple):
     keys: Key[Array, " B"]
 
 
+class Ended(NamedTuple):
+    """Answers that have ended.
+
+    Attributes:
+      step: how far the call had come: decode steps that were run, or batches of a beam search.
+      answers: whose they are, and token ids without EOS.
+    """
+
+    step: int
+    answers: list[tuple[Unit, list[int]]]
+
+
 def run(
     generator: Generator,
     prompts: Sequence[Sequence[int]],
     cut: Callable[[list[int]], list[int] | None] | None = None,
     numbers: Sequence[int] | None = None,
-) -> Iterator[list[tuple[Unit, list[int]]]]:
+    ended: Mapping[Unit, int] | None = None,
+) -> Iterator[Ended]:
     """Generates answers and yields them as they end, several at a time.
 
     Args:
@@ -70,59 +89,99 @@ def run(
       cut: given the tokens of an answer so far, those up to what stops it, or None where nothing
         does. For stop texts.
       numbers: the number of each prompt, for the draws; default its place among `prompts`.
-
-    Yields:
-      Lists of (prompt, sample) and token ids, without EOS.
+      ended: the step of each answer that the same call gave before it was killed. It goes on there,
+        gives the answers of the last step again, and all others as they would have been: the rows
+        that were unfinished are computed again with what was beside them.
 
     Raises:
       ValueError: logits are not finite.
     """
     if not len(prompts):
         return
-    batch_size, decoding = generator.batch_size, generator.decoding
-    size = batching.refill_size(batch_size, _REFILLS)
-    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]), reverse=True)
-    waiting = deque((at, sample) for at in order for sample in range(decoding.samples))
-    read = functools.partial(_read_units, generator, prompts, numbers)
-    owners: list[Unit | None] = [waiting.popleft() if waiting else None for _ in range(batch_size)]
-    slots = read([unit for unit in owners if unit], batch_size)
+    decoding, most = generator.decoding, _STOP_EVERY if cut else generator.max_length
+    size = batching.refill_size(generator.batch_size, _REFILLS)
+    schedule, past = _taken_up(generator, prompts, ended or {}, most, size)
     split = model_decoding.split_params(generator.params)
-    width = batching.prompt_width(len(prompts[order[0]]))
-    while active := sum(unit is not None for unit in owners):
-        fewer = _fewer_rows(batch_size, len(owners))
-        while not waiting and active <= fewer < len(owners):
-            rows = sorted(range(len(owners)), key=lambda row: owners[row] is None)[:fewer]
-            owners = [owners[row] for row in rows]
-            slots = _take(slots, batching.place(np.array(rows, np.int32)))
-            fewer = _fewer_rows(batch_size, fewer)
-        last = fewer if fewer < active else 0
-        replaced = min(size, len(waiting), active) if waiting else active - last
-        enough = np.int32(len(owners) - active + replaced)
-        steps = np.int32(_STOP_EVERY if cut else generator.max_length)
-        slots = _advance(generator.config, decoding, split, slots, enough, steps)
-        ready, slots = _collect(slots, owners, decoding.boundaries.end, cut)
+    advance = functools.partial(_advance, generator.config, decoding, split)
+    read = functools.partial(_read_units, generator, prompts, numbers)
+    change = functools.partial(_change, read, size)
+    slots = read(schedule.first, generator.batch_size)
+    slots = _again(slots, past, schedule.owners, advance, change)
+    while schedule.units:
+        enough = len(schedule.owners) - len(schedule.units) + schedule.wanted
+        slots = advance(slots, np.int32(enough), np.int32(most))
+        ready, slots = _collect(slots, schedule, decoding.boundaries.end, cut)
         if ready:
-            yield ready
-        while waiting and (free := [i for i, unit in enumerate(owners) if unit is None]):
-            if len(free) < min(size, len(waiting)) and any(owners):
-                break
-            units = [waiting.popleft() for _ in range(min(size, len(waiting), len(free)))]
-            places = np.full(size, batch_size, np.int32)  # beyond the last one: not written
-            places[: len(units)] = free[: len(units)]
-            for place, unit in zip(free, units, strict=False):
-                owners[place] = unit
-            lengths = [len(prompts[unit[0]]) for unit in owners if unit]
-            # A narrower cache is faster, but another program to compile.
-            if 2 * (needed := batching.prompt_width(max(lengths))) <= width:
-                slots, width = _narrow(slots, width - needed), needed
-            slots = _insert(slots, read(units, size), batching.place(places))
+            yield Ended(schedule.step, ready)
+        for one in schedule.changes():
+            slots = change(slots, one)
 
 
-def _fewer_rows(batch_size: int, rows: int) -> int:
-    """Rows of the next smaller batch, or as many where there is none."""
-    if batch_size < _LEAST_SHRUNK:
-        return rows
-    return min(rows, max(batching.refill_size(batch_size, _LAST), batching.refill_size(rows, 2)))
+def _taken_up(
+    generator: Generator,
+    prompts: Sequence[Sequence[int]],
+    ended: Mapping[Unit, int],
+    most: int,
+    size: int,
+) -> tuple[RowSchedule, list[Past]]:
+    """The schedule where it was left, and how it came there."""
+    rows, samples = generator.batch_size, generator.decoding.samples
+    lengths, smaller = list(map(len, prompts)), _smaller_batches(rows)
+    make = functools.partial(RowSchedule, lengths, samples, rows, size, smaller)
+    schedule = make()
+    try:
+        return schedule, schedule.take_up(ended, most)
+    except ValueError:  # they ended in batches of another size: all is generated again
+        schedule = make()
+        return schedule, schedule.take_up({}, most)
+
+
+def _smaller_batches(rows: int) -> list[int]:
+    """Rows of the batches in which the last answers end, the largest first."""
+    if rows < _LEAST_SHRUNK:
+        return []
+    least, sizes = batching.refill_size(rows, _LAST), [rows]
+    while (fewer := max(least, batching.refill_size(sizes[-1], 2))) < sizes[-1]:
+        sizes.append(fewer)
+    return sizes[1:]
+
+
+def _again(
+    slots: Slots,
+    past: Sequence[Past],
+    owners: Sequence[Unit | None],
+    advance: Callable[[Slots, np.int32, np.int32], Slots],
+    change: Callable[[Slots, Change], Slots],
+) -> Slots:
+    """The rows as they are after `past`: computed again from where the oldest of them was read.
+
+    Rows in the same place of a batch of the same shape are computed alike, whatever is in the
+    others. So these need not be what they were.
+    """
+    refills = [(at, one.units) for at, (_, changes) in enumerate(past) for one in changes
+               if isinstance(one, Refill)]  # fmt: skip
+    entered = {unit: at for at, units in refills for unit in units}
+    oldest = min(entered.get(unit, -1) for unit in owners if unit)
+    for at, (steps, changes) in enumerate(past):
+        if at > oldest and steps:
+            slots = advance(slots, np.int32(len(slots.token) + 1), np.int32(steps))
+        for one in changes:
+            if at >= oldest or not isinstance(one, Refill):
+                slots = change(slots, one)
+    free = np.array([unit is None for unit in owners])
+    return slots._replace(ended=_either(slots.ended, batching.place(free)))
+
+
+def _change(
+    read: Callable[[Sequence[Unit], int], Slots], size: int, slots: Slots, change: Change
+) -> Slots:
+    if isinstance(change, Shrink):
+        return _take(slots, batching.place(np.array(change.rows, np.int32)))
+    if isinstance(change, Narrow):
+        return _narrow(slots, change.dropped)
+    places = np.full(size, len(slots.token), np.int32)  # beyond the last one: not written
+    places[: len(change.rows)] = change.rows
+    return _insert(slots, read(change.units, size), batching.place(places))
 
 
 def check_sound(sound: Bool[np.ndarray, " n"], prompts: Sequence[int]) -> None:
@@ -152,14 +211,17 @@ def _read_units(
 
 def _collect(
     slots: Slots,
-    owners: list[Unit | None],
+    schedule: RowSchedule,
     end: int,
     cut: Callable[[list[int]], list[int] | None] | None,
 ) -> tuple[list[tuple[Unit, list[int]]], Slots]:
-    """Takes the answers that have ended out of `owners`, and ends those that `cut` stops."""
+    """Takes the answers that have ended out of the schedule, and ends those that `cut` stops."""
     ended, sound, answers, counts = map(np.asarray, _seen(slots))
+    owners = schedule.owners
     owned = np.array([unit is not None for unit in owners])
-    check_sound(sound[owned], [unit[0] for unit in owners if unit])
+    check_sound(sound[owned], [unit[0] for unit in schedule.units])
+    for row in np.flatnonzero(owned):
+        schedule.count(row, int(counts[row]))
     ready, stopped = [], np.zeros(len(owners), bool)
     for row in np.flatnonzero(owned):
         tokens = answers[row, : counts[row]].tolist()

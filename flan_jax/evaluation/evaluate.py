@@ -220,9 +220,9 @@ def score_set(
     identity = _identity(config, examples, settings, prompts, weights)
     with journal.begin(output_dir, examples.name, identity) as log:
         keys = [(example.example, example.template) for example in examples.examples]
-        done = frozenset(at for at, key in enumerate(keys) if key in log.answers)
-        for position in sorted(done):
-            tally.add(position, log.answers[keys[position]])
+        done = {at: log.answers[key] for at, key in enumerate(keys) if key in log.answers}
+        for position, answer in done.items():
+            tally.add(position, answer)
         advance(examples.name, len(done))
         every = config, params, examples, settings, decode, done
         for positions, answers in iterate_predictions(*every):

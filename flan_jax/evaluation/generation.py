@@ -5,11 +5,12 @@ Axes: B rows, S prompt tokens, M generated tokens, E tokens that end an answer.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from flan_jax.data import chat_templates
 from flan_jax.data.conversations import ASSISTANT, USER, Conversation, Turn
 from flan_jax.evaluation import beam, continuous
+from flan_jax.evaluation.row_schedule import Unit
 from flan_jax.evaluation.sampling import Decode, DecodingConfig, Generator
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
@@ -75,7 +76,7 @@ def generate(
     """
     result: list = [None] * len(prompts)
     generator = Generator(config, params, max_length, batch_size, stop, decoding, decode)
-    for rows, answers in iterate_answers(generator, prompts):
+    for rows, answers, _ in iterate_answers(generator, prompts):
         for row, answer in zip(rows, answers, strict=True):
             result[row] = answer
     return result
@@ -87,7 +88,7 @@ def generate_samples(
     """As `generate`, `decoding.samples` answers to each prompt."""
     result: list = [[None] * generator.decoding.samples for _ in prompts]
     for ready in _answers(generator, prompts):
-        for (prompt, sample), tokens in ready:
+        for (prompt, sample), tokens in ready.answers:
             result[prompt][sample] = tokens
     return result
 
@@ -96,10 +97,16 @@ def iterate_answers(
     generator: Generator,
     prompts: Sequence[Sequence[int]],
     numbers: Sequence[int] | None = None,
-) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """As `generate`, as they end: yields the positions of some prompts and their answers.
+    ended: Mapping[int, int] | None = None,
+) -> Iterator[tuple[list[int], list[list[int]], int]]:
+    """As `generate`, as they end: positions of some prompts, their answers, and the step.
 
-    `numbers` tells draws apart where the prompts are some of many; default their positions.
+    Args:
+      generator: the model and how answers are generated.
+      prompts: token ids.
+      numbers: tell draws apart where the prompts are some of many; default their positions.
+      ended: the steps of the answers that the same call gave before it was killed. Those of them
+        that are not needed to go on are not given again.
 
     Raises:
       ValueError: `max_length` is below 1, there are several samples, or logits are not finite.
@@ -109,15 +116,17 @@ def iterate_answers(
             f"DecodingConfig.samples: expected 1 answer to a prompt, got {samples}; "
             "`generate_samples` gives several"
         )
-    for ready in _answers(generator, prompts, numbers):
-        yield [prompt for (prompt, _), _ in ready], [tokens for _, tokens in ready]
+    units = {(prompt, 0): step for prompt, step in (ended or {}).items()}
+    for step, ready in _answers(generator, prompts, numbers, units):
+        yield [prompt for (prompt, _), _ in ready], [tokens for _, tokens in ready], step
 
 
 def _answers(
     generator: Generator,
     prompts: Sequence[Sequence[int]],
     numbers: Sequence[int] | None = None,
-) -> Iterator[list[tuple[continuous.Unit, list[int]]]]:
+    ended: Mapping[Unit, int] | None = None,
+) -> Iterator[continuous.Ended]:
     stop, decoding, decode = generator.stop, generator.decoding, generator.decode
     if (most := generator.max_length) < 1:
         raise ValueError(f"max_decode_length: expected at least 1 token, got {most}")
@@ -126,12 +135,12 @@ def _answers(
     if decoding.beams > 1:
         if stop:
             raise ValueError("DecodingConfig.beams: expected 1 with a stop, as of chat templates")
-        yield from beam.run(generator, prompts)
+        yield from beam.run(generator, prompts, ended)
         return
     cut = None
     if stop or decoding.stop:
         cut = functools.partial(_cut, stop=list(stop), texts=decoding.stop, decode=decode)
-    yield from continuous.run(generator, prompts, cut, numbers)
+    yield from continuous.run(generator, prompts, cut, numbers, ended)
 
 
 def _cut(

@@ -14,8 +14,10 @@ file. Then comes a line for each example:
      "scores": {"accuracy": 1.0}}
 
 `options` to `answer` are there for ranked tasks alone, and behind `option_scores` where scores are
-calibrated `content_free_scores`, a list for each content-free prompt. Log-probabilities are in
-nats, scores from 0 to 1. Lines stand in the order in which they were scored; `read` sorts them.
+calibrated `content_free_scores`, a list for each content-free prompt. Generated ones have instead
+`step`, how far their round had come when the answer ended (`predictions.STEP`). Log-probabilities
+are in nats, scores from 0 to 1. Lines stand in the order in which they were scored; `read` sorts
+them.
 
 A killed evaluation leaves at most one torn line, the last, which is dropped. Object stores cannot
 append, so there the lines of every half minute are an object of their own, in

@@ -1,12 +1,14 @@
 """What a model answers to the examples of a task, in batches that can be left and taken up again.
 
 Examples are dealt into batches (with options) or rounds (with free answers) before any is scored,
-whatever has been scored already. One that was left in the middle is computed again as a whole: the
-last bits of a score depend on what shares its batch.
+whatever has been scored already: the last bits of a score depend on what shares its batch. A batch
+that was left in the middle is computed again as a whole, and of a round the rows that were
+unfinished, where they were (`row_schedule`).
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -19,12 +21,16 @@ from flan_jax.evaluation.sampling import Decode, DecodingConfig, Generator
 from flan_jax.model.config import ModelConfig
 from flan_jax.model.layers import Params
 
+# Of a free answer: how far its round had come when it ended, in decode steps; see `row_schedule`.
+STEP = "step"
+
 Predictions = Iterator[tuple[list[int], list[dict]]]
 
 # Batches of prompts that are answered together. Rows are given to waiting prompts as answers end,
-# but not across rounds, and what an interruption costs is a round at most. Simulated for batches
-# of 64 and four distributions of lengths, 32 batches take 2% to 10% more steps than one long round
-# (16: 6% to 19%; 64: 1% to 2%), and batches without replacement 1.7 to 3.9 times the steps.
+# but not across rounds. Simulated for batches of 64 and four distributions of lengths, 32 batches
+# take 2% to 10% more steps than one long round (16: 6% to 19%; 64: 1% to 2%), and batches without
+# replacement 1.7 to 3.9 times the steps. An interruption costs a round where it goes on with
+# another batch size, and else the unfinished rows and what ended with the last known answers.
 _BATCHES_OF_A_ROUND = 32
 # Batches of ranked examples before which their content-free prompts are scored. Without exemplars
 # these are few: 30 for ten templates, whose options do not depend on the example.
@@ -72,7 +78,7 @@ def iterate_predictions(
     examples: ExampleSet,
     settings: EvaluationConfig,
     decode: Decode | None = None,
-    done: Collection[int] = frozenset(),
+    done: Mapping[int, dict] = MappingProxyType({}),
 ) -> Predictions:
     """Yields positions of examples and what the model answers to each, as a journal records it.
 
@@ -82,8 +88,8 @@ def iterate_predictions(
       examples: at least one.
       settings: how examples are scored.
       decode: token ids to text; needed if answers are generated.
-      done: positions of examples whose answer is known. Those that share a batch with an unknown
-        one are answered again; without an unknown one no model is run.
+      done: what was answered before, by position. Of these examples some are answered again,
+        which share a batch with an unknown one; without an unknown one no model is run.
 
     Raises:
       ValueError: the examples do not fit the model, `decode` is missing, or a score is not finite.
@@ -116,7 +122,7 @@ def _ranked(
     params: Params,
     examples: ExampleSet,
     settings: EvaluationConfig,
-    done: Collection[int],
+    done: Mapping[int, dict],
 ) -> Predictions:
     scorer = scoring.Scorer(config, params, settings.batch_size, boundaries=examples.boundaries)
     for group in _groups(examples.examples, settings):
@@ -190,7 +196,7 @@ def _generated(
     examples: ExampleSet,
     settings: EvaluationConfig,
     decode: Decode,
-    done: Collection[int],
+    done: Mapping[int, dict],
 ) -> Predictions:
     how, sizes = _decoding(examples, settings), (settings.max_decode_length, settings.batch_size)
     generator = Generator(config, params, *sizes, decoding=how, decode=decode)
@@ -199,9 +205,12 @@ def _generated(
         if all(position in done for position in members):
             continue
         prompts = [examples.examples[position].inputs for position in members]
-        for rows, answers in generation.iterate_answers(generator, prompts, members):
+        ended = {row: done[at][STEP] for row, at in enumerate(members) if STEP in done.get(at, ())}
+        every = generator, prompts, members, ended
+        for rows, answers, step in generation.iterate_answers(*every):
             texts = [generation.until_stop(decode(tokens), how.stop) for tokens in answers]
-            yield [members[row] for row in rows], [{"prediction": text} for text in texts]
+            found = [{"prediction": text, STEP: step} for text in texts]
+            yield [members[row] for row in rows], found
 
 
 def _named(task: str, predictions: Predictions) -> Predictions:

@@ -7,6 +7,7 @@ import numpy as np
 
 from flan_jax.evaluation import metrics
 from flan_jax.evaluation.examples import Example, ExampleSet
+from flan_jax.evaluation.predictions import STEP
 from flan_jax.evaluation.results import TaskScores
 
 
@@ -52,7 +53,9 @@ class Tally:
         # The first example that is wholly right and the first that is not are shown in reports.
         wrong = record["scores"][self._metrics[0].name] < 1.0
         if wrong not in self._samples or position < self._samples[wrong][0]:
-            self._samples[wrong] = (position, record)
+            # When it was answered is nothing to a report.
+            shown = {name: value for name, value in record.items() if name != STEP}
+            self._samples[wrong] = (position, shown)
         return record
 
     def scores(self, prompts: str) -> TaskScores:

@@ -317,7 +317,7 @@ class FlanJaxLM(TemplateLM):
         read, until = lm_eval_requests.reader(self.vocabulary, until), self._until(until)
         how = Generator(self.config, self.params, most, size, stop, decoding, read)
         with jax.set_mesh(self.mesh):
-            for positions, found in generation.iterate_answers(how, prompts):
+            for positions, found, _ in generation.iterate_answers(how, prompts):
                 texts = [postprocess_generated_text(read(one), until, None) for one in found]
                 yield from zip(positions, texts, strict=True)
 
