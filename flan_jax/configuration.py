@@ -5,6 +5,7 @@ fields, builds the tree once, and is then finished. Nothing else in the package 
 """
 
 import argparse
+import collections.abc
 import contextlib
 import dataclasses
 import difflib
@@ -13,6 +14,7 @@ import inspect
 import logging
 import os
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -211,6 +213,11 @@ def _factory(cls: type) -> Callable[..., Any]:
     }
 
     def make(**values: Any) -> Any:
+        for name, value in values.items():
+            if value is not None and not _fits(value, hints[name]):
+                raise TypeError(
+                    f"{cls.__name__}.{name}: expected {_kind(hints[name])}, got {value!r}"
+                )
         for name, configurable in nested.items():
             if values.get(name) is None:
                 values[name] = gin.get_configurable(configurable.__name__)()
@@ -234,6 +241,37 @@ def _factory(cls: type) -> Callable[..., Any]:
     return make
 
 
+# What values of a plain type are called, and how one is written.
+_KINDS = {
+    int: "a whole number such as 100",
+    float: "a number such as 0.1",
+    bool: "True or False",
+    str: "a text in quotes",
+    tuple: 'a list such as ["a", "b"]',
+}
+
+
+def _plain(hint: Any) -> list[type]:
+    """The plain types of a field's type; none where other values may be given too."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        parts = [_plain(one) for one in typing.get_args(hint) if one is not types.NoneType]
+        return sum(parts, []) if all(parts) else []
+    if typing.get_origin(hint) in (tuple, collections.abc.Sequence):
+        return [tuple]
+    return [hint] if hint in _KINDS else []
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value may be one of a field's type, as far as plain types tell."""
+    allowed = _plain(hint)
+    given = {list: tuple}.get(type(value), type(value))
+    return not allowed or given in allowed or (given is int and float in allowed)
+
+
+def _kind(hint: Any) -> str:
+    return " or ".join(_KINDS[one] for one in _plain(hint))
+
+
 def _default(field: dataclasses.Field) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
@@ -255,7 +293,9 @@ def _explain(error: Exception, bindings: Sequence[str], configurables: dict[str,
     """Adds the faulty line, or the nearest existing name, to gin's own message."""
     message = str(error)
     if isinstance(error, SyntaxError) and not error.filename and error.lineno:
-        return f"{message}: {bindings[error.lineno - 1]}"
+        faulty = f"{message}: {bindings[error.lineno - 1]}"
+        quotes = "\n  Texts stand in quotes beside the shell's: --gin.A.b='\"text\"'"
+        return faulty + (quotes if "malformed node" in message else "")
     unknown = re.search(r"[Nn]o configurable matching (?:reference )?'@?([\w./]+)", message)
     if unknown:
         return message + _nearest(unknown[1].split("/")[-1], list(configurables))

@@ -21,16 +21,15 @@ def main(argv: Sequence[str]) -> None:
     from flan_jax.data.mixture import open_mixture
     from flan_jax.evaluation.during_training import make_evaluate, score_names
     from flan_jax.parallel import distributed
-    from flan_jax.train import loop, run_folder
+    from flan_jax.train import loop
 
     distributed.initialize()
-    run_folder.write_text(run.output_dir, "config.gin", effective)
     evaluate, names = None, ()
     if run.evaluate_every:
         decode = vocabularies.from_facts(open_mixture(run.mixture).vocabulary).decode
         evaluate = make_evaluate(run.model, scored, decode)
         names = score_names(scored)
-    loop.train(run, evaluate, names)
+    loop.train(run, evaluate, names, effective)
 
 
 if __name__ == "__main__":

@@ -270,6 +270,17 @@ def test_load_params_of_another_model_names_the_parameters(model, tmp_path):
         load_params(str(tmp_path), untied)
 
 
+def test_damaged_parameters_are_named_with_the_checkpoint(model, tmp_path):
+    for file in (tmp_path / "checkpoints" / "2" / "params").rglob("d/*"):
+        file.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="checkpoints/2 cannot be read .* another step"):
+        load_params(str(tmp_path), model[0])
+    assert_equal(load_params(str(tmp_path), model[0], step=1), model[1])
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(RunFolderError, match="model.json is damaged .*: restore it"):
+        run_folder.read_model_config(tmp_path)
+
+
 def test_load_params_from_nowhere(model, tmp_path):
     with pytest.raises(RunFolderError, match=r"complete checkpoints there: \[1, 2\]"):
         load_params(str(tmp_path), model[0], step=7)

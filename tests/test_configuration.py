@@ -64,6 +64,11 @@ def test_a_package_named_like_a_gin_folder_is_not_read(regular, tmp_path, monkey
         ("TrainRun.model = @ModelConfg()", "ModelConfg.*Did you mean 'ModelConfig'"),
         ("ModelConfig.d_model = 0", "d_model: expected at least 1, got 0"),
         ("TrainRun.steps = ", "TrainRun.steps ="),
+        ("TrainRun.steps = 20.5", "TrainRun.steps: expected a whole number such as 100, got 20.5"),
+        ("TrainRun.init_from = 7", "TrainRun.init_from: expected a text in quotes, got 7"),
+        ("TrainRun.init_from = runs/x", "TrainRun.init_from = runs/x.*Texts stand in quotes"),
+        ("ModelConfig.dropout_rate = '0'", "dropout_rate: expected a number such as 0.1, got '0'"),
+        ("ModelConfig.scan_layers = 1", "scan_layers: expected True or False, got 1"),
     ],
 )
 def test_what_does_not_exist_is_an_error_with_a_suggestion(binding, message):
@@ -112,7 +117,10 @@ def test_the_mesh_is_read_as_a_whole():
 
 def test_a_mesh_is_one_short_line():
     bindings = ['EvaluateRun.mesh = "data=2,fsdp=-1,slices=2"']
-    bindings += [f"EvaluateRun.{name} = 'x'" for name in ("output_dir", "caches", "checkpoint")]
+    bindings += ["EvaluateRun.output_dir = 'x'", "EvaluateRun.checkpoint = 'x'"]
+    with pytest.raises(ConfigurationError, match="caches: expected a list such as .*, got 'x'"):
+        build(["EvaluateRun"], bindings=[*bindings, "EvaluateRun.caches = 'x'"])
+    bindings += ["EvaluateRun.caches = ['x']"]
     (run,), effective = build(["EvaluateRun"], bindings=bindings)
     assert run.mesh == MeshConfig(data=2, fsdp=-1, slices=2)
     assert "mesh = 'data=2,fsdp=-1,slices=2'" in effective

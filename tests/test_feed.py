@@ -233,6 +233,9 @@ def test_empty_and_missing_mixtures(tmp_path):
         feed.open_mixture(write_mixture(tmp_path / "m.json", {}))
     with pytest.raises(CacheError, match="does not exist; build the mixture first"):
         feed.open_mixture(str(tmp_path / "none.json"))
+    (tmp_path / "list.json").write_text('{"mixtures": {}, "evaluation": {}}')
+    with pytest.raises(CacheError, match="list.json is no mixture file: expected .*-train.json"):
+        feed.open_mixture(str(tmp_path / "list.json"))
     write_cache(tmp_path / "a", random_examples(0, 3))
     location = write_mixture(tmp_path / "m.json", {"a": 1.0, "b": 1.0, "c": 1.0})
     with pytest.raises(CacheError, match=r"(?s)2 of 3 members.*  b: .*  c: .*build it first"):

@@ -10,6 +10,7 @@ import pytest
 
 from flan_jax.evaluation import journal
 from flan_jax.evaluation.examples import expand
+from flan_jax.train.fingerprint import FingerprintMismatch
 
 ROOT = Path(__file__).parent.parent
 MODEL = {
@@ -25,6 +26,14 @@ MODEL = {
     "FeedConfig.batch_size": 2,
     "TrainRun.steps": 3,
 }
+CACHES = {
+    "CacheRun.collection": "small",
+    "CacheRun.module": "small_collection",
+    "CacheRun.mixtures": ("small_train",),
+    "CacheRun.scored_clusters": ("far",),
+    "CacheConfig.inputs_length": 32,
+    "CacheConfig.targets_length": 16,
+}
 
 
 def call(script: str, settings: dict, *arguments: str) -> None:
@@ -38,16 +47,7 @@ def call(script: str, settings: dict, *arguments: str) -> None:
 def folder(tmp_path_factory):
     """The folder of a run that was cached, trained (scored on the way) and evaluated."""
     folder = tmp_path_factory.mktemp("scripts")
-    caches = {
-        "CacheRun.collection": "small",
-        "CacheRun.cache_dir": f"{folder}/caches",
-        "CacheRun.module": "small_collection",
-        "CacheRun.mixtures": ("small_train",),
-        "CacheRun.scored_clusters": ("far",),
-        "CacheConfig.inputs_length": 32,
-        "CacheConfig.targets_length": 16,
-    }
-    call("cache", caches)
+    call("cache", CACHES | {"CacheRun.cache_dir": f"{folder}/caches"})
     listed = json.loads((folder / "caches" / "small.json").read_text())
     scored = listed["evaluation"]["zero_shot"]
     training = {
@@ -65,6 +65,17 @@ def folder(tmp_path_factory):
     }
     call("evaluate", evaluation)
     return folder
+
+
+def test_forms_are_cached_by_name_and_unknown_names_refused(folder, tmp_path):
+    caches = CACHES | {"CacheRun.cache_dir": f"{tmp_path}", "CacheRun.mixtures": ()}
+    call("cache", caches | {"CacheRun.scored_tasks": ("other:one_shot_letters:rank",)})
+    listed = json.loads((tmp_path / "small.json").read_text())["evaluation"]["tasks"]
+    assert "other.one_shot_letters.rank-validation" in listed[0]
+    with pytest.raises(ValueError, match="'five_shoot' is no prompt form; forms are zero_shot"):
+        call("cache", caches | {"CacheRun.scored_forms": ("five_shoot",)})
+    with pytest.raises(ValueError, match="named 'smal_train'; did you mean 'small_train'"):
+        call("cache", caches | {"CacheRun.mixtures": ("smal_train",)})
 
 
 def test_training_writes_what_it_ran_with(folder):
@@ -106,6 +117,29 @@ def test_evaluation_equals_the_score_on_the_way(folder):
 def test_a_list_names_the_forms_it_has(folder):
     with pytest.raises(ValueError, match="lists no caches to score in form 'few_shot'"):
         expand([f"{folder}/caches/small.json"], "few_shot")
+
+
+def test_what_is_no_list_of_caches_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="no list of caches none.json: expected <cache_dir>/"):
+        expand(["none.json"], "zero_shot")
+    with pytest.raises(ValueError, match="small_train-train.json is no list of caches to score"):
+        expand([f"{folder}/caches/small_train-train.json"], "zero_shot")
+    failed = {"evaluation": {"zero_shot": []}, "missing": {"a:zero_shot:rank": "no file"}}
+    (tmp_path / "failed.json").write_text(json.dumps(failed))
+    with pytest.raises(ValueError, match="(?s)no cache in form 'zero_shot'.*a:zero_shot:rank: no"):
+        expand([str(tmp_path / "failed.json")], "zero_shot")
+
+
+def test_a_refused_run_leaves_the_configuration(folder):
+    before = (folder / "run" / "config.gin").read_bytes()
+    settings = {
+        "TrainRun.mixture": f"{folder}/caches/small_train-train.json",
+        "TrainRun.output_dir": f"{folder}/run",
+        "TrainRun.seed": 1,
+    }
+    with pytest.raises(FingerprintMismatch, match="seed: 0 -> 1"):
+        call("train", MODEL | settings)
+    assert (folder / "run" / "config.gin").read_bytes() == before
 
 
 def test_generation_from_a_file(folder):

@@ -155,10 +155,9 @@ def finish(made: Recipe, folder: str, shards: list[dict], statistics: Statistics
     counts = statistics.as_dict()
     _check_bad_rows(made, statistics)
     if not shards:
-        raise CacheError(
-            f"{made.name!r} ({made.split}) gives no examples; left out: "
-            f"{json.dumps(counts['dropped'] | counts['dropped_renderings'])}"
-        )
+        left_out = counts["dropped"] | counts["dropped_renderings"]
+        why = f"left out: {json.dumps(left_out)}" if left_out else "its source holds no rows there"
+        raise CacheError(f"{made.name!r} ({made.split}) gives no examples; {why}")
     source = made.facts["source"] | {"examples": made.count}
     facts = made.facts | {"cache": made.folder, "source": source} | counts
     return store.write_manifest(folder, shards, facts)

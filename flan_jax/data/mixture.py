@@ -88,6 +88,11 @@ def open_mixture(
     if not path.exists():
         raise CacheError(f"mixture file {location} does not exist; build the mixture first")
     content = json.loads(path.read_text())
+    if not isinstance(content, dict) or not {"name", "members"} <= content.keys():
+        raise CacheError(
+            f"{location} is no mixture file: expected <cache_dir>/<mixture>-train.json, which "
+            "scripts/cache.py writes (<collection>.json lists caches to score)"
+        )
     name, entries = content["name"], content["members"]
     if not entries:
         raise ValueError(f"mixture {name!r} ({location}) has no members; give it at least one task")

@@ -101,6 +101,7 @@ def prepare(run: CacheRun) -> dict[str, Any]:
 def _build_mixture(run: CacheRun, name: str) -> str:
     from flan_jax.data import cache
 
+    _check_name(name)
     return cache.build_mixture(
         name,
         "train",
@@ -116,6 +117,7 @@ def _build_scored(run: CacheRun, name: str) -> str:
 
     from flan_jax.data import cache
 
+    _check_name(name)
     splits = list(seqio.get_mixture_or_task(name).splits)
     split = next((split for split in run.scored_splits if split in splits), None)
     if split is None:
@@ -124,6 +126,14 @@ def _build_scored(run: CacheRun, name: str) -> str:
             f"{', '.join(splits)}: set CacheRun.scored_splits"
         )
     return cache.build(name, split, _vocabulary(name), run.tokens, run.cache_dir, evaluation=True)
+
+
+def _check_name(name: str) -> None:
+    """Registers a form that is named for the first time; refuses a name that nothing has."""
+    from flan_jax.data import registry, seqio_rows
+
+    registry.variant(name)
+    seqio_rows.members(name)
 
 
 def _try_scored(run: CacheRun, name: str, missing: dict[str, str]) -> str | None:
@@ -167,6 +177,12 @@ def _scored(run: CacheRun, form: str) -> Iterable[str]:
     """Names of the tasks of the scored clusters in one form, ranked where they have options."""
     from flan_jax.data import registry
 
+    parsed = forms.parse(form)
+    if parsed is None or parsed.evaluation:
+        raise ValueError(
+            f"CacheRun.scored_forms: {form!r} is no prompt form; forms are zero_shot, few_shot, "
+            "five_shot_letters and the like (docs/add_a_task.md)"
+        )
     table = registry.clusters(run.collection) if run.scored_clusters else {}
     for cluster in run.scored_clusters:
         if cluster not in table:

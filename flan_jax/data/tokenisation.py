@@ -5,6 +5,7 @@ out. Documents are cut into chunks. Nothing happens silently: cut, dropped and u
 counted by reason, with the first few places.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -296,6 +297,8 @@ def _check_texts(vocabulary: AnyVocabulary, rendered: Rendered, evaluation: bool
             vocabulary.encode(text)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
+            if re.search("[\ud800-\udfff]", text):
+                reason = "it has half of a surrogate pair, which is no character"
             raise TextFault(rendered.example, rendered.template, reason) from error
 
 

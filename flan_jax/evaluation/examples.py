@@ -132,21 +132,45 @@ def expand(caches: Sequence[str], form: str) -> list[str]:
         that were asked for by name.
 
     Raises:
-      ValueError: a list has no such form.
+      ValueError: a list is missing, or has no cache in this form.
     """
     folders = []
     for path in caches:
         if not path.endswith(".json"):
             folders.append(path)
             continue
-        listed = json.loads(storage.path(path).read_text())["evaluation"]
+        listed, missing = _listed(path)
         if form not in listed:
             raise ValueError(
                 f"{path} lists no caches to score in form {form!r}; it has {', '.join(listed)}: "
                 "choose one of these, or build them with CacheRun.scored_forms"
             )
+        if not listed[form]:
+            reasons = "".join(f"\n  {task}: {reason}" for task, reason in missing.items())
+            raise ValueError(
+                f"{path} lists no cache in form {form!r}: build some with scripts/cache.py and "
+                f"CacheRun.scored_clusters{reasons and '. When it was written these failed:'}"
+                f"{reasons}"
+            )
         folders += listed[form]
     return folders
+
+
+def _listed(path: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The evaluation caches in a list by form, and why others are missing."""
+    file = storage.path(path)
+    if not file.exists():
+        raise ValueError(
+            f"there is no list of caches {path}: expected <cache_dir>/<collection>.json, which "
+            "scripts/cache.py writes, or the folder of a cache"
+        )
+    content = json.loads(file.read_text())
+    if not isinstance(content, dict) or "evaluation" not in content:
+        raise ValueError(
+            f"{path} is no list of caches to score: expected <cache_dir>/<collection>.json, which "
+            "scripts/cache.py writes (a mixture's file, <mixture>-train.json, is for training)"
+        )
+    return content["evaluation"], content.get("missing", {})
 
 
 def count_rows(path: str, max_examples: int | None = None) -> int:

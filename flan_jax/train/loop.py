@@ -76,7 +76,10 @@ class TrainResult:
 
 
 def train(
-    run: TrainRun, evaluate: Evaluate | None = None, score_names: Collection[str] = ()
+    run: TrainRun,
+    evaluate: Evaluate | None = None,
+    score_names: Collection[str] = (),
+    configuration: str | None = None,
 ) -> TrainResult:
     """Trains, or goes on training, until `run.steps` or a signal.
 
@@ -85,6 +88,7 @@ def train(
       evaluate: function of (parameters, step) to numbers by name; called inside the run's mesh
         every `run.evaluate_every` steps.
       score_names: the names of these numbers, if the best checkpoint is kept by one of them.
+      configuration: text of the run's `config.gin`; None for none.
 
     Returns:
       How it ended; the last checkpoint is complete by then.
@@ -98,7 +102,7 @@ def train(
     """
     _check(run, evaluate, score_names)
     with contextlib.ExitStack() as resources:
-        opened, state, feed_state, step = _open(run, resources)
+        opened, state, feed_state, step = _open(run, resources, configuration)
         log, checkpoints = opened.log, opened.checkpoints
         skipped, stopping = _SkippedInARow(opened.mesh), False
         while step < run.steps and not stopping:
@@ -161,7 +165,7 @@ class _Opened(NamedTuple):
 
 
 def _open(
-    run: TrainRun, resources: contextlib.ExitStack
+    run: TrainRun, resources: contextlib.ExitStack, configuration: str | None
 ) -> tuple[_Opened, TrainState, feed.FeedState, int]:
     """Opens all that a run needs, and finds the states and the step that it goes on from."""
     if run.compilation_cache_dir:
@@ -183,7 +187,7 @@ def _open(
     checkpoints = Checkpoints(folder, run.checkpoint, say)
     resources.enter_context(contextlib.closing(checkpoints))
     base, frozen = _open_base(run, mesh, checkpoints.latest)
-    run_description.write(run, mixture, folder, checkpoints.latest, base)
+    run_description.write(run, mixture, folder, checkpoints.latest, base, configuration)
     state, feed_state, start = _starting_state(run, optimizer, abstract, mesh, checkpoints, frozen)
     log = _open_log(run, folder, console, start, mesh)
     resources.enter_context(contextlib.closing(log))

@@ -22,7 +22,7 @@ def restore_params(checkpoint: epath.Path, abstract: PyTree) -> PyTree:
       abstract: nested dict of `jax.ShapeDtypeStruct` with shardings.
 
     Raises:
-      CheckpointError: names or shapes differ; they are listed by name.
+      CheckpointError: names or shapes differ (they are listed by name), or files are damaged.
     """
     log = logging.getLogger("absl")
     level = log.level
@@ -33,8 +33,19 @@ def restore_params(checkpoint: epath.Path, abstract: PyTree) -> PyTree:
             saved = checkpointer.metadata(item).item_metadata.tree
             _check_shapes(saved, abstract, checkpoint)
             return checkpointer.restore(item, abstract)
+    except CheckpointError:
+        raise
+    except Exception as error:  # orbax raises whatever a reader of its raises
+        while error.__cause__:
+            error = error.__cause__
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
     finally:
         log.setLevel(level)
+    # Outside of the block: what orbax left unfinished would print errors of its own at the end.
+    raise CheckpointError(
+        f"{checkpoint} cannot be read ({reason}); where files are gone or cut off, bring them "
+        "back or name another step"
+    )
 
 
 def _check_shapes(saved: PyTree, wanted: PyTree, checkpoint: epath.Path) -> None:

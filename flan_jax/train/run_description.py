@@ -19,6 +19,7 @@ def write(
     folder: RunFolder,
     latest: int | None,
     base: Base | None = None,
+    configuration: str | None = None,
 ) -> None:
     """Writes `run.json`, `model.json` and the vocabulary, or refuses another run's folder.
 
@@ -28,6 +29,7 @@ def write(
       folder: its folder.
       latest: step of the latest checkpoint there, or None.
       base: what is frozen, or None.
+      configuration: text of `config.gin`, written too; None for none.
 
     Raises:
       FingerprintMismatch: the folder holds a run with other mathematics.
@@ -59,6 +61,8 @@ def write(
     run_folder.write_json(folder.root, "model.json", dataclasses.asdict(run.model))
     run_folder.write_json(folder.root, "run.json", about)
     run_folder.keep_vocabulary(folder.root, mixture.vocabulary)
+    if configuration is not None:
+        run_folder.write_text(folder.root, "config.gin", configuration)
 
 
 def _configurations(run: TrainRun) -> dict[str, Any]:

@@ -159,9 +159,21 @@ def read_vocabulary(folder: Any) -> AnyVocabulary:
 
 
 def read_json(folder: Any, name: str) -> dict[str, Any] | None:
-    """Reads one JSON file of a run's folder; None where it is absent."""
+    """Reads one JSON file of a run's folder; None where it is absent.
+
+    Raises:
+      RunFolderError: it is no JSON.
+    """
     file = storage.path(folder) / name
-    return json.loads(file.read_text()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise RunFolderError(
+            f"{file} is damaged ({error}): restore it, or write it anew by starting the run's "
+            "command in another folder"
+        ) from error
 
 
 def read_run(folder: str) -> dict[str, Any]:
