@@ -90,7 +90,7 @@ def test_a_part_of_the_examples_is_spread_evenly(params, caches):
 
 def test_a_run_writes_predictions_results_and_report(params, caches, tmp_path):
     run = EvaluateRun(
-        "runs/x", caches, str(tmp_path), settings=SETTINGS, test_clusters=("zoo_rank",)
+        "runs/x", caches, str(tmp_path), settings=SETTINGS, test_clusters=("zoo_rank", "zo")
     )
     found = engine.evaluate_run(run, CONFIG, params, decode, {"gin": "x = 1"})
     assert found.roles == {"zoo_rank": "test", "zoo_generate": "trained"}
@@ -98,6 +98,7 @@ def test_a_run_writes_predictions_results_and_report(params, caches, tmp_path):
     assert loaded.facts["checkpoint"] == "runs/x" and loaded.facts["batch_size"] == 8
     record = json.loads((tmp_path / "report.json").read_text())
     assert record["clusters"]["zoo_rank"]["n"] == 6
+    assert "'zo', which is named as a test cluster; the caches are of zoo_gen" in record["notes"][0]
     assert record["clusters"]["zoo_generate"]["chance"] == 0.0
     assert "Which animal" in (tmp_path / "report.html").read_text()
     files = journal.files(str(tmp_path)).values()

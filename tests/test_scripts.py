@@ -67,15 +67,25 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_forms_are_cached_by_name_and_unknown_names_refused(folder, tmp_path):
-    caches = CACHES | {"CacheRun.cache_dir": f"{tmp_path}", "CacheRun.mixtures": ()}
-    call("cache", caches | {"CacheRun.scored_tasks": ("other:one_shot_letters:rank",)})
+def test_a_form_is_cached_as_soon_as_it_is_named(tmp_path, clean_registries):
+    named = {"CacheRun.mixtures": (), "CacheRun.scored_tasks": ("other:one_shot_letters:rank",)}
+    call("cache", CACHES | {"CacheRun.cache_dir": f"{tmp_path}"} | named)
     listed = json.loads((tmp_path / "small.json").read_text())["evaluation"]["tasks"]
     assert "other.one_shot_letters.rank-validation" in listed[0]
-    with pytest.raises(ValueError, match="'five_shoot' is no prompt form; forms are zero_shot"):
-        call("cache", caches | {"CacheRun.scored_forms": ("five_shoot",)})
-    with pytest.raises(ValueError, match="named 'smal_train'; did you mean 'small_train'"):
-        call("cache", caches | {"CacheRun.mixtures": ("smal_train",)})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"CacheRun.scored_forms": ("five_shoot",)}, "'five_shoot' is no prompt form; forms are"),
+        ({"CacheRun.mixtures": ("smal_train",)}, "'smal_train'; did you mean 'small_train'"),
+        ({"CacheRun.scored_tasks": ("othr:zero_shot",)}, "named 'othr:zero_shot'; did you mean"),
+    ],
+)
+def test_unknown_names_are_refused(tmp_path, clean_registries, change, message):
+    nothing = {"CacheRun.mixtures": (), "CacheRun.scored_clusters": ()}
+    with pytest.raises(ValueError, match=message):
+        call("cache", CACHES | nothing | {"CacheRun.cache_dir": f"{tmp_path}"} | change)
 
 
 def test_training_writes_what_it_ran_with(folder):

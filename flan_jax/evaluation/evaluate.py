@@ -116,11 +116,22 @@ def evaluate_run(
             systems={run.system: results},
             seconds={"evaluation": results.seconds},
             configuration=configuration or {},
-            notes=run.notes,
+            notes=(*run.notes, *_unknown_clusters(run, results)),
             journals={run.system: journal.files(run.output_dir)},
         )
         report.write(shown, run.output_dir)
     return results
+
+
+def _unknown_clusters(run: EvaluateRun, results: Results) -> list[str]:
+    """Says which clusters are called held out that nothing was scored of: one may be misspelt."""
+    scored = {task.cluster for task in results.tasks}
+    return [
+        f"Nothing was scored of {name!r}, which is named as a {role} cluster; the caches are of "
+        f"{', '.join(sorted(scored))}."
+        for name, role in run.roles.items()
+        if name not in scored
+    ]
 
 
 def evaluate(
