@@ -227,18 +227,20 @@ def _score(
     mesh = make_mesh(train.mesh)
     with jax.set_mesh(mesh):
         params, weights = checkpoint.load_identified(train.output_dir, train.model, mesh)
+        vocabulary = run_folder.read_vocabulary(train.output_dir)
         scored = evaluate(
             train.model,
             params,
             caches,
             experiment.evaluation,
-            decode=run_folder.read_vocabulary(train.output_dir).decode,
+            decode=vocabulary.decode,
             output_dir=train.output_dir,
             prompts_dir=f"{experiment.output_dir}/prompts",
             system=system,
             roles=experiment.roles,
             facts=facts,
             weights=weights,
+            vocabulary=vocabulary.digest,
         )
     results.save(scored, str(target))
     return scored

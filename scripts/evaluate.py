@@ -30,9 +30,10 @@ def main(argv: Sequence[str]) -> None:
     mesh_fit.check_model(mesh, config)
     with jax.set_mesh(mesh):
         params, weights = checkpoint.load_identified(str(folder), config, mesh, step)
-        decode = run_folder.read_vocabulary(folder).decode
+        vocabulary = run_folder.read_vocabulary(folder)
         shown = {"effective configuration": effective}
-        evaluate_run(run, config, params, decode, shown, weights)
+        how = vocabulary.decode, shown, weights, vocabulary.digest
+        evaluate_run(run, config, params, *how)
     run_folder.write_text(run.output_dir, "config.gin", effective)
 
 

@@ -28,17 +28,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--tasks_module", default="tasks", help="Python module that holds the collection"
     )
+    parser.add_argument("--vocabulary", metavar="FILE", help="where the module chooses none")
     parser.add_argument("--json", metavar="FILE", help="write the findings as JSON too")
     parser.add_argument("--offline", action="store_true", help="ask no network")
     arguments = parser.parse_args(argv)
 
     import rich.console
 
-    from flan_jax.data import task_modules
+    from flan_jax.data import task_modules, vocabularies
 
     module = arguments.tasks_module
     collection = arguments.collection or task_modules.collection_of(module, arguments.mixture)
-    task_modules.register(module, collection, arguments.data_dir)
+    vocabulary = vocabularies.load(arguments.vocabulary) if arguments.vocabulary else None
+    task_modules.register(module, collection, arguments.data_dir, vocabulary)
     from flan_jax.data import preflight
 
     names = preflight.task_names(arguments.mixture)

@@ -26,8 +26,8 @@ def main(argv: Sequence[str]) -> None:
     distributed.initialize()
     evaluate, names = None, ()
     if run.evaluate_every:
-        decode = vocabularies.from_facts(open_mixture(run.mixture).vocabulary).decode
-        evaluate = make_evaluate(run.model, scored, decode)
+        vocabulary = vocabularies.from_facts(open_mixture(run.mixture).vocabulary)
+        evaluate = make_evaluate(run.model, scored, vocabulary.decode, vocabulary.digest)
         names = score_names(scored)
     loop.train(run, evaluate, names, effective)
 

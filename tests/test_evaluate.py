@@ -137,6 +137,9 @@ def test_what_cannot_be_scored_is_an_error(params, caches, tmp_path):
     write_cache(tmp_path / "training", [[{"inputs": [5, 1], "targets": [6, 1]}]])
     with pytest.raises(ValueError, match="is a training cache.*':rank' or ':generate'"):
         evaluate(CONFIG, params, [str(tmp_path / "training")], SETTINGS)
+    message = "rank was built with another vocabulary .* than the model's .digest ffffffffffff"
+    with pytest.raises(ValueError, match=message):
+        evaluate(CONFIG, params, caches[:1], SETTINGS, vocabulary="f" * 64)
     unknown = write_evaluation_cache(tmp_path / "unknown", "rank", metrics=["acuracy"])
     with pytest.raises(ValueError, match="'acuracy' of task 'animals:zero_shot:rank' is unknown"):
         evaluate(CONFIG, params, [unknown], SETTINGS)

@@ -62,6 +62,11 @@ def test_names_of_forms(small_vocabulary):
     assert registry.clusters("mix") == {"facts": ("colors",), "open": ("open_colors",)}
 
 
+def test_a_collection_needs_a_vocabulary(clean_registries):
+    with pytest.raises(DeclarationError, match="'mix' is given no vocabulary: name one"):
+        registry.register_collection("mix", [declare_colors()], vocabulary=None)
+
+
 def test_registering_twice(small_vocabulary):
     colors = declare_colors()
     registry.register_collection("mix", [colors], vocabulary=small_vocabulary)

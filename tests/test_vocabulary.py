@@ -86,8 +86,9 @@ def test_unusable_models_are_refused(tmp_path):
     broken = tmp_path / "broken.model"
     for content in (b"no model", b""):
         broken.write_bytes(content)
-        with pytest.raises(ValueError, match="bytes. is not a SentencePiece model .* anew"):
-            Vocabulary(str(broken))
+        for extra_ids in (0, 100):
+            with pytest.raises(ValueError, match="bytes. is not a SentencePiece model .* anew"):
+                Vocabulary(str(broken), extra_ids)
 
 
 def test_pure_modules_import_without_tensorflow():

@@ -76,8 +76,8 @@ def register_collection(
       The names of the SeqIO tasks.
 
     Raises:
-      DeclarationError: if two declarations share a name, or a name is registered with other
-        settings; then nothing is registered.
+      DeclarationError: if there is no vocabulary, two declarations share a name, or a name is
+        registered with other settings; then nothing is registered.
     """
     names = [declaration.name for declaration in declarations]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -85,6 +85,11 @@ def register_collection(
         raise DeclarationError(
             f"collection {collection!r}: {', '.join(map(repr, twice))} declared more than once; "
             "rename all but one"
+        )
+    if vocabulary is None:  # a module's register() may hand on that none was named
+        raise DeclarationError(
+            f"collection {collection!r} is given no vocabulary: name one (CacheRun.vocabulary, or "
+            "--vocabulary), or let its module's register() choose one where it gets None"
         )
     wanted = [
         Variant(

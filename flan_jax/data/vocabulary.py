@@ -217,6 +217,8 @@ def _load(path: str, model: bytes, extra_ids: int) -> sentencepiece.SentencePiec
         pieces = sentencepiece_model_pb2.ModelProto.FromString(model)
     except Exception as error:  # the error's type is protobuf's own and differs by its version
         raise ValueError(f"{foreign} ({error}); get the file anew") from error
+    if not pieces.pieces:  # an empty file is an empty message, on which SentencePiece crashes
+        raise ValueError(f"{foreign} (it has no pieces); get the file anew")
     for index in reversed(range(extra_ids)):
         pieces.pieces.add(
             # The underscore-like mark is SentencePiece's blank: sentinels begin words.
@@ -226,7 +228,7 @@ def _load(path: str, model: bytes, extra_ids: int) -> sentencepiece.SentencePiec
         )
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=pieces.SerializeToString())
-    except RuntimeError as error:  # an empty file is an empty message
+    except RuntimeError as error:
         raise ValueError(f"{foreign} ({error}); get the file anew") from error
     if processor.eos_id() < 0:
         raise ValueError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flan_jax.evaluation.evaluate import Decode, EvaluationConfig, evaluate
-from flan_jax.evaluation.examples import check_content_free, expand
+from flan_jax.evaluation.examples import check_content_free, check_vocabulary, expand
 from flan_jax.evaluation.results import summarise
 from flan_jax.model.config import ModelConfig
 
@@ -41,7 +41,10 @@ def score_names(scored: TrainingEvaluation) -> tuple[str, ...]:
 
 
 def make_evaluate(
-    config: ModelConfig, scored: TrainingEvaluation, decode: Decode | None = None
+    config: ModelConfig,
+    scored: TrainingEvaluation,
+    decode: Decode | None = None,
+    vocabulary: str | None = None,
 ) -> Callable[[Any, int], dict[str, float]]:
     """Makes the function that `flan_jax.train.loop.train` calls.
 
@@ -49,13 +52,14 @@ def make_evaluate(
       config: the model.
       scored: what is scored.
       decode: token ids to text; needed for caches whose answers are generated.
+      vocabulary: digest of the model's vocabulary; None where none is known.
 
     Returns:
       A function of (parameters, step) to scores from 0 to 1: one for each cluster, and `mean`.
 
     Raises:
-      ValueError: there are no caches, or one has no content-free prompts and calibrated scores are
-        asked for.
+      ValueError: there are no caches, one is of another vocabulary, or one has no content-free
+        prompts and calibrated scores are asked for.
     """
     if not scored.caches:
         raise ValueError(
@@ -63,6 +67,8 @@ def make_evaluate(
             "<cache_dir>/<collection>.json, or the folders of the caches to score"
         )
     caches = expand(scored.caches, scored.form)
+    for path in caches if vocabulary else ():
+        check_vocabulary(path, vocabulary)
     for path in caches if scored.settings.needs_content_free else ():
         check_content_free(path)
 

@@ -82,6 +82,7 @@ def evaluate_run(
     decode: Decode,
     configuration: Mapping[str, str] | None = None,
     weights: str | None = None,
+    vocabulary: str | None = None,
 ) -> Results:
     """Scores a model; writes prompts/, journal/, results.json, report.json, report.html.
 
@@ -92,6 +93,7 @@ def evaluate_run(
       decode: token ids to text.
       configuration: texts to show in the report, by heading.
       weights: digest of the parameters; None to compute it.
+      vocabulary: digest of the model's vocabulary; None where none is known.
     """
     weights = weights or params_digest(params)
     facts = {"checkpoint": run.checkpoint, "step": run.step, "weights": weights}
@@ -108,6 +110,7 @@ def evaluate_run(
         facts=facts | dataclasses.asdict(run.settings),
         local_dir=run.local_dir,
         weights=weights,
+        vocabulary=vocabulary,
     )
     if jax.process_index() == 0:
         save(results, f"{run.output_dir}/results.json")
@@ -149,6 +152,7 @@ def evaluate(
     local_dir: str = "cache",
     prompts_dir: str | None = None,
     weights: str | None = None,
+    vocabulary: str | None = None,
 ) -> Results:
     """Scores a model on evaluation caches.
 
@@ -167,6 +171,7 @@ def evaluate(
       local_dir: where remote caches are staged.
       prompts_dir: folder that gets a file of prompts for each cache; None for none.
       weights: digest of the parameters (`parallel.digest`), for the journal; None to compute it.
+      vocabulary: digest of the model's vocabulary, which caches must be of; None to believe it.
 
     Raises:
       CacheError: a cache is missing or damaged.
@@ -181,6 +186,8 @@ def evaluate(
     free = settings.needs_content_free
     for path in local if free else ():  # before any is scored
         examples_module.check_content_free(path)
+    for path in local if vocabulary else ():
+        examples_module.check_vocabulary(path, vocabulary)
     total = sum(examples_module.count_rows(path, settings.max_examples) for path in local)
     primary = jax.process_index() == 0
     start = time.monotonic()

@@ -182,6 +182,27 @@ def count_rows(path: str, max_examples: int | None = None) -> int:
     return round(manifest["rows"] * share)
 
 
+def check_vocabulary(path: str, digest: str) -> None:
+    """Refuses a cache of another vocabulary: its tokens would read as other ones.
+
+    Args:
+      path: folder of a cache.
+      digest: of the model's vocabulary.
+
+    Raises:
+      ValueError: the cache is of another one.
+    """
+    from flan_jax.data import store
+
+    found = store.read_manifest(path)["vocabulary"]
+    if found["digest"] != digest:
+        raise ValueError(
+            f"{path} was built with another vocabulary ({found.get('path')}, digest "
+            f"{found['digest'][:12]}) than the model's (digest {digest[:12]}); build it with the "
+            "vocabulary in the run's folder (CacheRun.vocabulary)"
+        )
+
+
 def check_content_free(path: str) -> None:
     """Raises ValueError for a cache that is ranked, but has no content-free prompts."""
     from flan_jax.data import store
