@@ -27,7 +27,6 @@ from flan_jax.parallel.planning import (
     worker,
 )
 from flan_jax.parallel.planning.compilation import Job
-from flan_jax.parallel.platform import compiled_for
 from flan_jax.train import flops
 from flan_jax.train.optimizer import OptimizerConfig
 
@@ -229,14 +228,6 @@ def test_the_script_plans_for_gpus(tmp_path):
     assert "by analysis alone" in done.stdout and "--gin.TrainRun.mesh=" in done.stdout
     best = json.loads((tmp_path / "p.json").read_text())[0]
     assert best["fits"] and best["method"] == "analysis"
-
-
-def test_code_asks_the_mesh_which_platform_it_is_compiled_for():
-    device = jax.sharding.AbstractDevice(device_kind="TPU v5", num_cores=1, platform="tpu")
-    assert compiled_for() == jax.default_backend()
-    mesh = jax.sharding.AbstractMesh((1,), ("data",), abstract_device=device)
-    with jax.sharding.use_abstract_mesh(mesh):
-        assert compiled_for() == "tpu"
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ class ModelConfig:
         "dots" (all but matrix products with parameters), "attention" (all but the input of each
         layer and the outputs of attention) or "full" (all but the input of each layer).
       scan_layers: compile one layer and loop over the stack (compile time independent of depth)
-        rather than unroll it (a little faster for shallow models). The parameters are the same.
+        rather than unroll it. The parameters are the same.
     """
 
     architecture: Literal["encoder_decoder", "decoder_only"]
