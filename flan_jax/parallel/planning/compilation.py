@@ -83,13 +83,14 @@ def trace_train_step(job: Job, mesh: Mesh) -> jax.stages.Traced:
     """Traces the train step that `train.loop` runs, over a mesh of any devices."""
     abstract, optimizer = abstract_train_state(job, mesh)
     batch = abstract_batch(job.feed, mesh, job.model.prefix_lm)
+    key = jax.random.key(0)  # the mesh may have no devices that could make one
     with using(mesh):
         step = make_train_step(
             functools.partial(transformer.output, job.model),
             optimizer,
             make_schedule(job.optimizer, 1000),
             job.loss,
-            jax.random.key(0),
+            key,
             job.gradient_accumulation,
             jax.tree.map(lambda leaf: leaf.sharding, abstract),
         )
