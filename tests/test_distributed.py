@@ -249,6 +249,11 @@ def test_a_signal_to_the_launcher_reaches_all_processes():
     assert ended(process, timeout=60) == "saved\n" * 3
 
 
+def test_the_launcher_reports_the_kill_and_not_the_error_that_it_led_to():
+    code = "if (( JAX_PROCESS_ID )); then kill -KILL $$; fi; sleep 0.1; exit 1"
+    ended(launch("hosts.sh", "--local", 2, "bash", "-c", code), code=137)
+
+
 def test_a_host_says_what_is_wrong_with_its_command_line():
     for arguments, said in (
         (["--local", "two", "true"], "--local must be a number, got two"),

@@ -53,13 +53,15 @@ trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
 status=0 left=0
 while ((${#pids[@]})); do
   sleep 0.2
-  running=()
+  running=() worst=0
   for pid in "${pids[@]}"; do
     if kill -0 "$pid" 2>/dev/null; then running+=("$pid"); continue; fi
+    # The error of one is often what another's signal (128 and more) led to.
     wait "$pid"; ended=$?
-    if ((ended && !status)); then status=$ended; left=50; fi # 50 polls of 0.2 s
+    if ((ended > worst)); then worst=$ended; fi
   done
   pids=("${running[@]}")
+  if ((worst && !status)); then status=$worst; left=50; fi # 50 polls of 0.2 s
   if ((status && ${#pids[@]} && --left == 0)); then kill -KILL "${pids[@]}"; fi
 done
 exit "$status"
