@@ -1,10 +1,11 @@
 """Softmax attention one head and row at a time, for CPUs.
 
 The logits of all heads and rows at once, [B, N, T, S], take longer to write to memory and to read
-again than to compute: on one core 274 ms forward and backward for 8 rows, 6 heads and 512 x 512
-positions, where this takes 166. One head of one row at a time stays in a core's cache, and the
+again than to compute: on one core 390 ms forward and backward for 8 rows, 6 heads and 512 x 512
+positions, where this takes 160. One head of one row at a time stays in a core's cache, and the
 backward pass computes it again from queries and keys instead of keeping it for every layer (Dao
-et al. 2022, section 3.1; the blocks need no tiles, since all keys of a row fit).
+et al. 2022, section 3.1; the blocks need no tiles, since all keys of a row fit). Masks are made of
+all rows at once, a byte for each pair of positions, which all heads read.
 
 Axes: B rows, T query positions, S key positions, N query heads, K key and value heads, H head
 width.

@@ -78,13 +78,6 @@ class Visibility:
             return causal_mask(self.queries, self.prefix, self.window)
         return segment_mask(self.queries, self.keys)
 
-    def row(self, index: Int[Array, ""]) -> "Visibility":
-        """Returns what one row of the batch sees, without the axis B."""
-        queries, keys, prefix = jax.tree.map(
-            lambda x: x[index], (self.queries, self.keys, self.prefix)
-        )
-        return Visibility(queries, keys, prefix, self.window, self.causal)
-
 
 def causal(
     segments: Int[Array, "B T"],
